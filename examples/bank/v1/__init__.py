@@ -1,0 +1,1 @@
+"""Generated from proto/bank/v1: the bank example's published language."""
