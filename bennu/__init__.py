@@ -1,0 +1,1 @@
+"""Bennu: in-memory, event-sourced services whose every answer is durable first."""

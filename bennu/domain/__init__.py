@@ -1,0 +1,31 @@
+"""What a team declares: aggregates, sagas, projections, and the app that names them.  No I/O, nothing that waits."""
+
+from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, answers, decides, evolves
+from bennu.domain.app import App
+from bennu.domain.projection import BIGINT, TEXT, TIMESTAMP, Column, EventMeta, Projection, Rows, Table, projects
+from bennu.domain.saga import Saga, Step
+from bennu.domain.upcast import upcasts
+
+__all__ = [
+    "BIGINT",
+    "TEXT",
+    "TIMESTAMP",
+    "Accepted",
+    "Aggregate",
+    "App",
+    "Column",
+    "Context",
+    "EventMeta",
+    "Projection",
+    "Rejection",
+    "Rows",
+    "Saga",
+    "State",
+    "Step",
+    "Table",
+    "answers",
+    "decides",
+    "evolves",
+    "projects",
+    "upcasts",
+]

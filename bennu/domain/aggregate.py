@@ -1,0 +1,80 @@
+"""An aggregate: a typed state, rules that decide, and rules that evolve.
+
+    class Account(State):
+        balance_minor: int = 0
+
+    class AccountRules(Aggregate[Account]):
+        @decides
+        def deposit(self, state: Account, command: Deposit) -> Deposited | Rejection: ...
+        @evolves
+        def deposited(self, state: Account, event: Deposited) -> None: ...
+        @answers
+        def get(self, state: Account, query: GetAccount) -> AccountView | Rejection: ...
+
+`decide` only looks; `evolve` only changes the state it is given.  Neither reads a clock, draws a random number or
+waits: time and identity come in the `Context`, a third parameter that `decides` rules may have.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+from google.protobuf.message import Message
+
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+
+class State(msgspec.Struct, gc=False):
+    """Base of an aggregate's state.  Every field has a default: the state of an aggregate that was never heard of.
+
+    `gc=False` keeps a million of them out of the garbage collector's way; so no reference cycles through a state.
+    """
+
+
+S = TypeVar("S", bound=State)
+
+
+class Rejection(NamedTuple):
+    """A business refusal, named after the broken rule in snake_case, such as `insufficient_funds`."""
+
+    reason: str
+    message: str = ""
+
+
+class Accepted(NamedTuple):
+    """Events with a reply that is none of them.  A rule may also return one event, or a sequence of them."""
+
+    events: Sequence[Message]
+    reply: Message
+
+
+class Context(NamedTuple):
+    """What a decision may know besides state and command."""
+
+    command_id: str
+    actor: str
+    recorded_at_us: int
+
+
+class Aggregate(Generic[S]):
+    """Base of an aggregate's rules.  Instances hold nothing; one serves all aggregates of the kind."""
+
+
+def _marked(role: str, rule: Rule) -> Rule:
+    setattr(rule, "__bennu__", role)  # noqa: B010 - functions have no such declared attribute
+    return rule
+
+
+def decides(rule: Rule) -> Rule:
+    """Mark `(self, state, command[, context]) -> event | [events] | Accepted | Rejection`."""
+    return _marked("decides", rule)
+
+
+def evolves(rule: Rule) -> Rule:
+    """Mark `(self, state, event) -> None`, which changes `state`."""
+    return _marked("evolves", rule)
+
+
+def answers(rule: Rule) -> Rule:
+    """Mark `(self, state, query) -> view | Rejection`, which only looks."""
+    return _marked("answers", rule)

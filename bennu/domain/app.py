@@ -1,0 +1,172 @@
+"""An app: one domain's aggregates, sagas and projections, checked when it is made and compiled for dispatch."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, get_args
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+
+from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State
+from bennu.domain.messages import input_type, key_of, name_of, returned_types, rules_of
+from bennu.domain.projection import Projection
+from bennu.domain.saga import Saga, check_steps
+from bennu.errors import BadSettings
+
+Decided = Message | Sequence[Message] | Accepted | Rejection
+Decide = Callable[[Any, Message, Context], Decided]
+R = TypeVar("R")
+
+
+class CommandRule(NamedTuple):
+    """How one type of command is decided."""
+
+    type_name: str
+    message: type[Message]
+    key: Callable[[Message], str]
+    aggregate: int
+    decide: Decide
+    reply_type: str
+    """What the rpc returns; empty for a command without an rpc, which comes by the command log only."""
+
+
+class QueryRule(NamedTuple):
+    """How one type of query is answered."""
+
+    type_name: str
+    message: type[Message]
+    key: Callable[[Message], str]
+    aggregate: int
+    answer: Callable[[Any, Message], Message | Rejection]
+
+
+class EventRule(NamedTuple):
+    """How one type of event changes a state."""
+
+    type_name: str
+    message: type[Message]
+    key: Callable[[Message], str]
+    aggregate: int
+    evolve: Callable[[Any, Message], None]
+
+
+class Upcast(NamedTuple):
+    """One step from an old message to a newer one."""
+
+    message: type[Message]
+    function: Callable[[Message], Message]
+
+
+class AggregateKind(NamedTuple):
+    """An aggregate's rules and the type of its state."""
+
+    name: str
+    state: type[State]
+
+
+class App:
+    """A domain, ready to be run.  Raises `BadSettings`, naming the class and method, for what can't work."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        service: ServiceDescriptor,
+        aggregates: Sequence[type[Aggregate[Any]]],
+        sagas: Sequence[type[Saga[Any]]] = (),
+        projections: Sequence[type[Projection]] = (),
+        upcasters: Sequence[Callable[[Any], Message]] = (),
+    ) -> None:
+        self.name = name
+        self.service = service
+        self.methods: dict[str, MethodDescriptor] = {m.input_type.full_name: m for m in service.methods}
+        self.kinds: list[AggregateKind] = []
+        self.commands: dict[str, CommandRule] = {}
+        self.queries: dict[str, QueryRule] = {}
+        self.events: dict[str, EventRule] = {}
+        self.upcasts: dict[str, Upcast] = {}
+        for rules in aggregates:
+            self._add(rules)
+        for function in upcasters:
+            self._add_upcast(function)
+        for saga in sagas:
+            check_steps(saga)
+        self.sagas = tuple(saga() for saga in sagas)
+        self.projections = tuple(projection() for projection in projections)
+        self._check_methods()
+
+    def _add(self, rules: type[Aggregate[Any]]) -> None:
+        number = len(self.kinds)
+        self.kinds.append(AggregateKind(rules.__qualname__, _state_type(rules)))
+        instance = rules()
+        for name, rule in rules_of(rules, "evolves"):
+            message = input_type(rules, name, rule)
+            evolve = partial(rule, instance)
+            self._once(self.events, EventRule(name_of(message), message, key_of(message), number, evolve))
+        for name, rule in rules_of(rules, "decides"):
+            self._add_decision(rules, name, partial(rule, instance), number)
+            self._check_events(rules, name, rule)
+        for name, rule in rules_of(rules, "answers"):
+            message = input_type(rules, name, rule)
+            answer = partial(rule, instance)
+            self._once(self.queries, QueryRule(name_of(message), message, key_of(message), number, answer))
+
+    def _add_decision(self, rules: type, name: str, rule: partial[Any], number: int) -> None:
+        message = input_type(rules, name, rule.func)
+        wants_context = len(inspect.signature(rule.func).parameters) > 3
+        decide: Decide = rule if wants_context else _without_context(rule)
+        method = self.methods.get(name_of(message))
+        reply_type = method.output_type.full_name if method else ""
+        self._once(self.commands, CommandRule(name_of(message), message, key_of(message), number, decide, reply_type))
+
+    def _check_events(self, rules: type, name: str, rule: Callable[..., Any]) -> None:
+        for event in returned_types(rule):
+            if name_of(event) not in self.events:
+                raise BadSettings(f"{rules.__qualname__}.{name} returns {name_of(event)}, which no @evolves rule takes")
+
+    def _add_upcast(self, function: Callable[[Any], Message]) -> None:
+        message = input_type(App, getattr(function, "__name__", "upcaster"), function, position=0)
+        if name_of(message) in self.events or name_of(message) in self.upcasts:
+            raise BadSettings(f"{name_of(message)} is upcast, so no other rule may take it")
+        self.upcasts[name_of(message)] = Upcast(message, function)
+
+    def _once(self, table: dict[str, R], rule: R) -> None:
+        name = rule.type_name  # type: ignore[attr-defined]  # every rule has one
+        if any(name in known for known in (self.commands, self.queries, self.events)):
+            raise BadSettings(f"{name} has two rules in app `{self.name}`; a message type has one")
+        table[name] = rule
+
+    def _check_methods(self) -> None:
+        for name, method in self.methods.items():
+            if name not in self.commands and name not in self.queries:
+                raise BadSettings(f"{self.service.full_name}/{method.name}: no rule takes {name}")
+
+    def message(self, type_name: str) -> type[Message] | None:
+        """The message class of that name among the app's own, or None."""
+        tables: tuple[Mapping[str, Any], ...] = (self.events, self.commands, self.queries, self.upcasts)
+        for table in tables:
+            if type_name in table:
+                return table[type_name].message  # type: ignore[no-any-return]  # each holds a message class
+        return None
+
+    def reply_message(self, type_name: str) -> type[Message]:
+        """The class that the rpc for this input returns."""
+        return message_factory.GetMessageClass(self.methods[type_name].output_type)
+
+
+def _without_context(rule: partial[Any]) -> Decide:
+    def decide(state: State, command: Message, _context: Context) -> Decided:
+        return rule(state, command)  # type: ignore[no-any-return]  # a rule's annotation was checked by the author's mypy
+
+    return decide
+
+
+def _state_type(rules: type[Aggregate[Any]]) -> type[State]:
+    for base in getattr(rules, "__orig_bases__", ()):
+        for argument in get_args(base):
+            if inspect.isclass(argument) and issubclass(argument, State):
+                argument()  # every field must have a default: this is the state of what was never heard of
+                return argument
+    raise BadSettings(f"{rules.__qualname__} must derive from Aggregate[YourState]")

@@ -1,0 +1,87 @@
+"""A projection: tables, and for each event the rows it changes.
+
+    class Balances(Projection):
+        tables = (Table("accounts", key=("account",), columns=(Column("account", TEXT), ...)),)
+
+        @projects
+        def deposited(self, event: Deposited, rows: Rows, meta: EventMeta) -> None:
+            rows.update("accounts", {"account": event.account}, balance_minor=event.balance_minor)
+
+A row of a keyed table belongs to one aggregate, so that partitions never write the same row.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+TEXT = "text"
+BIGINT = "bigint"
+TIMESTAMP = "timestamptz"
+
+Value = str | int | bool | None
+"""What a cell may hold; a `TIMESTAMP` column takes microseconds since 1970."""
+
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A typed column; `comment` is shown to those who query."""
+
+    name: str
+    type: str
+    nullable: bool = False
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, kept in the schema that has the app's name."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    indexes: tuple[tuple[str, ...], ...] = ()
+    comment: str = ""
+
+
+class EventMeta(NamedTuple):
+    """Where an event stands, and where it came from."""
+
+    partition: int
+    seq: int
+    recorded_at_us: int
+    command_id: str
+    actor: str
+
+
+class Rows(Protocol):
+    """The rows that events change; all changes of a batch, and the position, commit together."""
+
+    def upsert(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
+        """Insert the row, or set these columns of it."""
+
+    def update(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
+        """Set these columns of a row; nothing if there is none."""
+
+    def increment(self, table: str, key: Mapping[str, Value], **amounts: int) -> None:
+        """Add to these columns; a row that is not there begins at 0."""
+
+    def append(self, table: str, **values: Value) -> None:
+        """Insert a row of a table that is only added to."""
+
+    def delete(self, table: str, key: Mapping[str, Value]) -> None:
+        """Remove the row if it is there."""
+
+
+class Projection:
+    """Base of a projection.  `name` and `generation` identify its position; rules are marked with `projects`."""
+
+    name: ClassVar[str] = ""
+    tables: ClassVar[tuple[Table, ...]] = ()
+
+
+def projects(rule: Rule) -> Rule:
+    """Mark `(self, event, rows, meta) -> None`."""
+    setattr(rule, "__bennu__", "projects")  # noqa: B010 - functions have no such declared attribute
+    return rule

@@ -1,0 +1,48 @@
+"""Every bound of the services, in one place, with the relations between them."""
+
+from bennu.log.port import MAX_RECORD_BYTES
+
+MAX_COMMAND_BYTES = 1024 * 1024
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+MAX_FRAME_COMMANDS = 10_000
+MAX_COMMAND_ID_BYTES = 64
+MAX_ACTOR_BYTES = 256
+MAX_TRACEPARENT_BYTES = 128
+MAX_UNKNOWN_FIELD_BYTES = 1024
+"""Unknown fields up to this size pass: a newer client may know more than this server."""
+
+BATCH_BYTES = 512 * 1024
+"""A batch is closed beyond this: records of 100-400 KB gave the best throughput on RocketMQ."""
+BATCH_ENTRIES = 8_192
+DECIDE_CHUNK = 512
+"""Commands decided before the event loop gets a turn."""
+
+INBOX_COMMANDS = 65_536
+INBOX_BYTES = 64 * 1024 * 1024
+LOG_INPUTS = 16
+"""Records of the command log waiting to be decided."""
+STREAM_FRAMES = 64
+"""Frames of one stream being worked on; further ones wait in the transport's flow control."""
+
+WINDOW_COUNT = 1_000_000
+"""Replies kept by a process, over all its partitions."""
+WINDOW_AGE_MS = 7 * 24 * 3600 * 1000
+ID_AHEAD_MS = 60_000
+"""How far in the future a UUIDv7 may claim to have been made."""
+
+DIGEST_EVERY_BATCHES = 64
+
+APPEND_TIMEOUT_MS = 3_000
+RESOLVE_TIMEOUT_MS = 15_000
+"""An append unresolved for so long makes the leader step down and rebuild."""
+RETRY_FIRST_MS = 20
+RETRY_MAX_MS = 1_000
+CANDIDACY_WAIT_MS = 1_000
+IDLE_BEFORE_WATCH_MS = 200
+STOP_GRACE_MS = 2_000
+REPLY_TIMEOUT_MS = 30_000
+RETRY_HINT_MS = 200
+
+assert BATCH_BYTES + 2 * MAX_COMMAND_BYTES < MAX_RECORD_BYTES, "a batch with one more command must fit in a record"
+assert MAX_COMMAND_BYTES < MAX_FRAME_BYTES <= MAX_RECORD_BYTES
+assert APPEND_TIMEOUT_MS < RESOLVE_TIMEOUT_MS < REPLY_TIMEOUT_MS

@@ -1,0 +1,1 @@
+"""Codecs and conventions of what travels between the services."""
