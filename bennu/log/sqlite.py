@@ -1,0 +1,201 @@
+"""The embedded log: a directory with one SQLite file per topic, for several processes on one host.
+
+Each topic has one thread that writes and each reader one that reads, with a connection of its own.  Readers wake by a
+notification inside the process; for other processes they watch the file's write-ahead log with `os.stat`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from bennu.errors import AppendRefused, AppendUnknown, TopicMissing, Unavailable
+from bennu.log.limits import BOUNDS_TIMEOUT_MS, check_append, check_topic
+from bennu.log.patience import Patience
+from bennu.log.port import Record
+from bennu.log.sqlite_file import TopicFile, create_file
+
+T = TypeVar("T")
+
+_WATCH_BUSY_S = 0.002
+_WATCH_IDLE_S = 0.010
+_BUSY_FOR_S = 1.0
+_FETCH_ANYWAY_S = 1.0
+_RACY_NS = 20_000_000
+_CLOSE_TIMEOUT_S = 5.0
+_MAX_WAITING_APPENDS = 1024
+
+
+class _Worker:
+    """A thread with a connection of its own to one topic's file."""
+
+    def __init__(self, topic: str, path: Path) -> None:
+        self.file = TopicFile(topic, path)
+        self.threads = ThreadPoolExecutor(1, thread_name_prefix=f"log-{topic}")
+
+    async def run(self, call: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self.threads.submit(call))
+
+    async def close(self) -> None:
+        closed = asyncio.wrap_future(self.threads.submit(self.file.close))
+        self.threads.shutdown(wait=False)
+        with suppress(TimeoutError):  # a thread stuck in the disk closes its file whenever the disk lets go
+            await asyncio.wait_for(closed, _CLOSE_TIMEOUT_S)
+
+
+@dataclass
+class _Topic:
+    writer: _Worker
+    path: Path
+    waiting: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class SqliteLog:
+    """See `bennu.log.port.Log` for what it promises."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._topics: dict[str, _Topic] = {}
+        self._closed = asyncio.Event()
+
+    async def close(self) -> None:
+        """End the readers and refuse appends; waits for the write under way, for a few seconds."""
+        self._closed.set()
+        for topic in self._topics.values():
+            topic.wake()
+        await asyncio.gather(*(topic.writer.close() for topic in self._topics.values()))
+
+    def _topic(self, topic: str) -> _Topic:
+        if (found := self._topics.get(topic)) is None:
+            path = self._directory / f"{topic}.sqlite"
+            found = self._topics[topic] = _Topic(_Worker(topic, path), path)
+        return found
+
+    async def create(self, topic: str) -> None:
+        check_topic(topic)
+        state = self._topic(topic)
+        await self._ask(topic, lambda: create_file(state.path))
+
+    async def bounds(self, topic: str) -> tuple[int, int]:
+        check_topic(topic)
+        return await self._ask(topic, self._topic(topic).writer.file.bounds)
+
+    async def _ask(self, topic: str, call: Callable[[], T]) -> T:
+        if self._closed.is_set():
+            raise Unavailable(f"{topic}: this log is closed")
+        try:
+            async with asyncio.timeout(BOUNDS_TIMEOUT_MS / 1000):
+                return await self._topic(topic).writer.run(call)
+        except TimeoutError:
+            raise Unavailable(f"{topic}: no answer from the disk in {BOUNDS_TIMEOUT_MS} ms") from None
+
+    async def append(self, topic: str, record: bytes, *, timeout_ms: int = 3000) -> int:
+        check_append(topic, record)
+        if self._closed.is_set():
+            raise AppendRefused(f"{topic}: this log is closed", final=False)
+        state = self._topic(topic)
+        if state.waiting >= _MAX_WAITING_APPENDS:
+            raise AppendRefused(f"{topic}: {state.waiting} appends are waiting already", final=False)
+        state.waiting += 1
+        try:
+            offset = await self._append(state, topic, record, timeout_ms=timeout_ms)
+        finally:
+            state.waiting -= 1
+            state.wake()  # also after an unknown outcome: it may be there
+        return offset
+
+    async def _append(self, state: _Topic, topic: str, record: bytes, *, timeout_ms: int) -> int:
+        deadline_s = time.monotonic() + timeout_ms / 1000
+        written = state.writer.threads.submit(state.writer.file.append, record, deadline_s)
+        try:
+            # A little longer than the file's own deadline: its "refused" says more than our "unknown".
+            async with asyncio.timeout(timeout_ms / 1000 + 0.05):
+                return await asyncio.wrap_future(written)
+        except TimeoutError:
+            if written.cancel():
+                raise AppendRefused(f"{topic}: not begun in {timeout_ms} ms", final=False) from None
+            raise AppendUnknown(f"{topic}: no answer from the disk in {timeout_ms} ms") from None
+
+    async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
+        check_topic(topic)
+        state = self._topic(topic)
+        worker = _Worker(topic, state.path)
+        watch = _Watch(topic, state.path)
+        try:
+            while not self._closed.is_set():
+                changed = state.changed
+                watch.mark()
+                if chunk := await self._fetch(worker, offset):
+                    offset = chunk[-1].offset + 1
+                    watch.busy()
+                    yield chunk
+                else:
+                    await watch.wait(changed)
+        finally:
+            await worker.close()
+
+    async def _fetch(self, worker: _Worker, offset: int) -> list[Record]:
+        patience = Patience(f"reading at offset {offset}", self._closed)
+        while not self._closed.is_set():
+            try:
+                return await worker.run(lambda: worker.file.fetch(offset))
+            except Unavailable as error:
+                await patience.wait(error)
+        return []
+
+
+class _Watch:
+    """Tells whether some process may have written since `mark`, for the price of two `os.stat`."""
+
+    def __init__(self, topic: str, path: Path) -> None:
+        self._topic = topic
+        self._path = path
+        self._wal = Path(f"{path}-wal")
+        self._seen: tuple[int, int, int] = (0, 0, 0)
+        self._seen_at_ns = 0
+        self._busy_until_s = 0.0
+
+    def busy(self) -> None:
+        """Look often for a while: where a record came, more come."""
+        self._busy_until_s = time.monotonic() + _BUSY_FOR_S
+
+    def mark(self) -> None:
+        """Remember how the file looks; called before it is read, so that nothing falls between."""
+        self._seen_at_ns = time.time_ns()
+        self._seen = self._look()
+
+    async def wait(self, changed: asyncio.Event) -> None:
+        """Return when the file has changed, when `changed` is set, and now and then for nothing."""
+        until_s = time.monotonic() + _FETCH_ANYWAY_S
+        while (now_s := time.monotonic()) < until_s:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_BUSY_S if now_s < self._busy_until_s else _WATCH_IDLE_S):
+                    await changed.wait()
+                return
+            if self._may_have_changed():
+                return
+
+    def _may_have_changed(self) -> bool:
+        now = self._look()
+        # The kernel's file times move in steps of some ms: a time as young as our last look proves nothing.
+        return now != self._seen or now[0] > self._seen_at_ns - _RACY_NS
+
+    def _look(self) -> tuple[int, int, int]:
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            raise TopicMissing(f"{self._topic}: no file {self._path}") from None
+        try:
+            wal = self._wal.stat()
+        except FileNotFoundError:
+            return 0, 0, inode
+        return wal.st_mtime_ns, wal.st_size, inode

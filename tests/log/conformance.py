@@ -1,0 +1,326 @@
+"""What every log promises, written once; each adapter's test file adopts it with a rig of its own.
+
+`open` is called within the loop; each call stands for another process's handle on the same log.
+"""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
+from typing import Any, Protocol
+
+import pytest
+
+from bennu.errors import AppendRefused, AppendUnknown, BadSettings, OffsetBeyondTail, OffsetGone, TopicMissing
+from bennu.log.port import MAX_RECORD_BYTES, Log, Record
+
+TIMEOUT_S = 60.0
+_names = itertools.count(1)
+
+
+class Rig(Protocol):
+    """What the suite needs to know of an adapter."""
+
+    def open(self) -> AbstractAsyncContextManager[Log]: ...
+
+    async def expire_before(self, log: Log, topic: str, offset: int) -> int:
+        """Lose records up to about `offset`; the first offset kept now (above 0)."""
+
+    async def append_unheard(self, log: Log, topic: str, record: bytes) -> None:
+        """Append so that the record lands and the caller gets `AppendUnknown`."""
+
+
+def run(body: Coroutine[Any, Any, None], *, timeout_s: float = TIMEOUT_S) -> None:
+    """Run one test's coroutine, never longer than `timeout_s`."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(timeout_s):
+            await body
+
+    asyncio.run(limited())
+
+
+async def take(log: Log, topic: str, *, start: int, count: int) -> list[Record]:
+    """`count` records from `start` on; asserts that they are contiguous and that no chunk is empty."""
+    records: list[Record] = []
+    async with aclosing(log.read(topic, start)) as chunks:
+        async for chunk in chunks:
+            assert chunk
+            records.extend(chunk)
+            if len(records) >= count:
+                break
+    assert [record.offset for record in records] == list(range(start, start + len(records)))
+    return records[:count]
+
+
+async def bodies(log: Log, topic: str) -> list[bytes]:
+    """All that the topic holds now."""
+    first, end = await log.bounds(topic)
+    return [record.body for record in await take(log, topic, start=first, count=end - first)] if end > first else []
+
+
+async def fails(expected: type[Exception], log: Log, topic: str, offset: int) -> Exception:
+    """Read from `offset` on until it raises, which must be `expected`."""
+    with pytest.raises(expected) as raised:
+        async with aclosing(log.read(topic, offset)) as chunks:
+            async for _ in chunks:
+                pass
+    return raised.value
+
+
+class LogConformance:
+    """Subclass it with a fixture `rig`."""
+
+    @staticmethod
+    @asynccontextmanager
+    async def topic(rig: Rig, *, handles: int = 1) -> AsyncIterator[tuple[str, list[Log]]]:
+        """A fresh topic, and so many handles on its log."""
+        async with AsyncExitStack() as stack:
+            logs = [await stack.enter_async_context(rig.open()) for _ in range(handles)]
+            name = f"t-{random.Random().randrange(1 << 40):x}-{next(_names)}"
+            await logs[0].create(name)
+            yield name, logs
+
+    def test_records_stand_in_the_order_of_their_appends_at_contiguous_offsets(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                assert await log.bounds(topic) == (0, 0)
+                offsets = [await log.append(topic, b"record %d" % n) for n in range(50)]
+                assert offsets == list(range(50))
+                assert await log.bounds(topic) == (0, 50)
+                assert await bodies(log, topic) == [b"record %d" % n for n in range(50)]
+
+        run(body())
+
+    def test_reading_starts_at_exactly_the_offset_asked_for(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                for n in range(40):
+                    await log.append(topic, b"%d" % n)
+                for start in (0, 1, 17, 38, 39):
+                    records = await take(log, topic, start=start, count=40 - start)
+                    assert records == [(n, b"%d" % n) for n in range(start, 40)]
+
+        run(body())
+
+    def test_any_bytes_come_back_as_they_were(self, rig: Rig) -> None:
+        async def body() -> None:
+            seed = random.Random().randrange(1 << 32)
+            print("seed", seed)
+            chance = random.Random(seed)
+            async with self.topic(rig) as (topic, [log]):
+                sizes = [chance.choice((1, 100, 4_097, 70_000, 900_000)) for _ in range(30)]
+                sent = [b"\0", bytes(range(256)), *map(chance.randbytes, sizes)]
+                for record in sent:
+                    await log.append(topic, record)
+                assert await bodies(log, topic) == sent
+
+        run(body())
+
+    def test_a_reader_at_the_tail_wakes_for_its_own_process_and_for_another(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig, handles=2) as (topic, [mine, other]):
+                async with aclosing(mine.read(topic, 0)) as chunks:
+                    for n in range(20):
+                        coming = asyncio.ensure_future(anext(chunks))
+                        await asyncio.sleep(0)  # lets the reader come to the tail first, most times
+                        await (mine, other)[n % 2].append(topic, b"%d" % n)
+                        assert await coming == [(n, b"%d" % n)]
+
+        run(body())
+
+    def test_several_readers_see_the_same_records(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig, handles=3) as (topic, logs):
+                for n in range(2):
+                    await logs[0].append(topic, b"%d" % n)
+                readers = [
+                    asyncio.ensure_future(take(log, topic, start=n % 3, count=100 - n % 3))
+                    for n, log in enumerate(logs * 2)
+                ]
+                for n in range(2, 100):
+                    await logs[0].append(topic, b"%d" % n)
+                for n, records in enumerate(await asyncio.gather(*readers)):
+                    assert records == [(i, b"%d" % i) for i in range(n % 3, 100)]
+
+        run(body())
+
+    def test_two_writers_interleave_and_each_keeps_its_order(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig, handles=2) as (topic, logs):
+
+                async def write(log: Log, name: bytes) -> dict[int, bytes]:
+                    sent = [name + b" %d" % n for n in range(60)]
+                    return {await log.append(topic, record): record for record in sent}
+
+                told = await asyncio.gather(write(logs[0], b"a"), write(logs[1], b"b"))
+                found = {record.offset: record.body for record in await take(logs[1], topic, start=0, count=120)}
+                assert found == told[0] | told[1]
+                for receipts in told:
+                    assert list(receipts) == sorted(receipts)
+
+        run(body())
+
+    def test_appends_made_at_once_through_one_handle_all_land(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                receipts = await asyncio.gather(*(log.append(topic, b"%d" % n) for n in range(30)))
+                assert sorted(receipts) == list(range(30))
+                found = await bodies(log, topic)
+                assert all(found[offset] == b"%d" % n for n, offset in enumerate(receipts))
+
+        run(body())
+
+    def test_an_unknown_outcome_is_said_so_and_the_record_is_found_by_reading(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                await log.append(topic, b"before")
+                await rig.append_unheard(log, topic, b"unheard")
+                assert (await take(log, topic, start=1, count=1))[0].body == b"unheard"
+                assert await log.append(topic, b"after") == 2
+
+        run(body())
+
+    def test_an_offset_below_the_first_record_kept_is_an_error(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                for n in range(10):
+                    await log.append(topic, b"%d" % n)
+                first = await rig.expire_before(log, topic, 6)
+                assert 0 < first <= 10
+                assert await log.bounds(topic) == (first, 10)
+                for gone in {0, first - 1}:
+                    assert topic in str(await fails(OffsetGone, log, topic, gone))
+                assert len(await bodies(log, topic)) == 10 - first
+                assert await log.append(topic, b"next") == 10
+
+        run(body())
+
+    def test_an_offset_beyond_the_tail_is_an_error_and_the_tail_is_not(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                await fails(OffsetBeyondTail, log, topic, 1)
+                for n in range(3):
+                    await log.append(topic, b"%d" % n)
+                for beyond in (4, 5, 1_000_000):
+                    assert topic in str(await fails(OffsetBeyondTail, log, topic, beyond))
+                at_tail = asyncio.ensure_future(take(log, topic, start=3, count=1))
+                await asyncio.sleep(0)
+                assert await log.append(topic, b"3") == 3
+                assert await at_tail == [(3, b"3")]
+
+        run(body())
+
+    def test_a_record_may_have_four_mebibytes_and_not_a_byte_more(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                largest = random.Random(4).randbytes(MAX_RECORD_BYTES)
+                assert await log.append(topic, largest, timeout_ms=20_000) == 0
+                for bad in (largest + b"!", b""):
+                    with pytest.raises(AppendRefused) as refused:
+                        await log.append(topic, bad)
+                    assert refused.value.final
+                assert await log.append(topic, b"small") == 1
+                assert await bodies(log, topic) == [largest, b"small"]
+
+        run(body())
+
+    def test_a_missing_topic_is_named(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with rig.open() as log:
+                with pytest.raises(TopicMissing, match="no-such-topic"):
+                    await log.bounds("no-such-topic")
+                await fails(TopicMissing, log, "no-such-topic", 0)
+                with pytest.raises(AppendRefused, match="no-such-topic") as refused:
+                    await log.append("no-such-topic", b"x")
+                assert refused.value.final
+
+        run(body())
+
+    @pytest.mark.parametrize("name", ["", "a.b", "a b", "a/b", "%RETRY%x", "ä", "x" * 101, "a\n"])
+    def test_a_bad_name_is_refused_before_anything_is_asked(self, rig: Rig, name: str) -> None:
+        async def body() -> None:
+            async with rig.open() as log:
+                with pytest.raises(BadSettings):
+                    await log.create(name)
+                with pytest.raises(BadSettings):
+                    await log.bounds(name)
+                await fails(BadSettings, log, name, 0)
+                with pytest.raises(AppendRefused) as refused:
+                    await log.append(name, b"x")
+                assert refused.value.final
+
+        run(body())
+
+    def test_creating_a_topic_again_changes_nothing(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig, handles=2) as (topic, [log, other]):
+                await log.append(topic, b"kept")
+                await asyncio.gather(log.create(topic), other.create(topic))
+                assert await bodies(other, topic) == [b"kept"]
+
+        run(body())
+
+    def test_closing_a_reader_that_waits_at_the_tail_frees_it(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, [log]):
+                await log.append(topic, b"one")
+                chunks = log.read(topic, 0)
+                assert await anext(chunks) == [(0, b"one")]
+                waiting = asyncio.ensure_future(anext(chunks))
+                await asyncio.sleep(0)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                await chunks.aclose()  # type: ignore[attr-defined]
+                assert await log.append(topic, b"two") == 1
+                assert await bodies(log, topic) == [b"one", b"two"]
+
+        run(body())
+
+    def test_closing_the_log_ends_its_readers_and_refuses_its_appends(self, rig: Rig) -> None:
+        async def body() -> None:
+            async with self.topic(rig) as (topic, _):
+                async with rig.open() as closing:
+                    reading = asyncio.ensure_future(_drain(closing.read(topic, 0)))
+                    assert await closing.append(topic, b"one") == 0
+                assert await reading in ([], [(0, b"one")])
+                with pytest.raises(AppendRefused):
+                    await closing.append(topic, b"two")
+
+        run(body())
+
+    def test_cancelled_appends_leave_the_log_whole(self, rig: Rig) -> None:
+        async def body() -> None:
+            seed = random.Random().randrange(1 << 32)
+            print("seed", seed)
+            chance = random.Random(seed)
+            async with self.topic(rig) as (topic, [log]):
+                told: dict[int, bytes] = {}
+                for n in range(40):
+                    record = b"%d" % n
+                    sending = asyncio.ensure_future(log.append(topic, record))
+                    for _ in range(chance.randrange(6)):
+                        await asyncio.sleep(0)
+                    if chance.random() < 0.5:
+                        sending.cancel()
+                    with suppress(asyncio.CancelledError):
+                        told[await sending] = record
+                marker = await log.append(topic, b"end")
+                found = await take(log, topic, start=0, count=marker + 1)
+                assert all(found[offset].body == record for offset, record in told.items())
+                numbers = [int(record.body) for record in found[:-1]]
+                assert len(set(numbers)) == len(numbers)
+
+        run(body())
+
+
+async def _drain(chunks: AsyncIterator[Sequence[Record]]) -> list[Record]:
+    return [record async for chunk in chunks for record in chunk]
+
+
+async def expect_unknown(append: Callable[[], Awaitable[int]]) -> None:
+    """The append must end in `AppendUnknown`."""
+    with pytest.raises(AppendUnknown):
+        await append()
