@@ -1,0 +1,1 @@
+"""A real RocketMQ and a real Postgres on this machine, without Docker: for tests, the demo and developers."""

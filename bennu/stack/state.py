@@ -1,0 +1,69 @@
+"""What a background stack writes down in its folder, so that other commands find it.
+
+The supervisor holds a file lock as long as it lives, however it ends; the state counts only while the lock is held,
+so that a stale file or a reused process id can never mislead.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bennu.errors import BadSettings
+
+STATE = "state.json"
+LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class State:
+    """The supervisor's process, and how to reach what it runs once that is ready."""
+
+    pid: int
+    log: str
+    ready: bool = False
+    addresses: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Be the folder's one supervisor inside the block.  Raises `BadSettings` when there is one already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadSettings(f"the stack in {folder} is up already: take it down, or use another --dir") from None
+        try:
+            yield
+        finally:
+            (folder / STATE).unlink(missing_ok=True)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a supervisor lives."""
+    if not (folder / LOCK).exists():
+        return False
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Replace the state in one step; it holds a password, so nobody else may read it."""
+    fresh = folder / f"{STATE}.new"
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps(asdict(state), indent=2) + "\n")
+    fresh.replace(folder / STATE)
+
+
+def read_state(folder: Path) -> State | None:
+    """The state of a living supervisor."""
+    if not is_held(folder) or not (folder / STATE).exists():
+        return None
+    return State(**json.loads((folder / STATE).read_text()))
