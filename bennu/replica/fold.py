@@ -1,0 +1,186 @@
+"""The aggregates of a partition in memory: how commands are decided and events evolve them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+
+from bennu.domain.aggregate import Accepted, Context, Rejection, State
+from bennu.domain.app import AggregateKind, App, CommandRule, Decided, EventRule, QueryRule
+from bennu.errors import RecordBroken
+from bennu.limits import MAX_COMMAND_BYTES
+from bennu.v1 import command_pb2
+from bennu.v1.journal_pb2 import EventBatch, Outcome
+
+encode_state = msgspec.msgpack.Encoder(order="deterministic").encode
+
+EVENT, MESSAGE, REJECTED, FAILED = (
+    Outcome.OUTCOME_UNSPECIFIED,
+    Outcome.OUTCOME_MESSAGE,
+    Outcome.OUTCOME_REJECTED,
+    Outcome.OUTCOME_FAILED,
+)
+
+
+class Decision(NamedTuple):
+    """What became of a command.  `reply` is empty when the reply is the first event."""
+
+    outcome: int
+    reply: bytes
+    types: Sequence[str]
+    events: Sequence[bytes]
+
+
+class RuleBroken(Exception):
+    """A rule returned what its declaration does not allow."""
+
+
+def rejection_bytes(reason: str, message: str) -> bytes:
+    """A rejection as it stands in the journal."""
+    return command_pb2.Rejection(reason=reason, message=message).SerializeToString()
+
+
+def refuse(reason: str, message: str, outcome: int = REJECTED) -> Decision:
+    """A decision without events."""
+    return Decision(outcome, rejection_bytes(reason, message), (), ())
+
+
+class AggregateFold:
+    """States by aggregate kind and key.  What is in here was decided or replayed, never half of it."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.states: list[dict[str, State]] = [{} for _ in app.kinds]
+        self._clone = [_cloner(kind) for kind in app.kinds]
+        self._by_class: dict[type[Message], EventRule] = {rule.message: rule for rule in app.events.values()}
+        self._handlers: dict[str, Callable[[bytes], None]] = {}
+
+    # --- replay
+
+    def apply(self, batch: EventBatch, where: str) -> None:
+        handlers = [self._handlers.get(name) or self._handler(name, where) for name in batch.event_types]
+        try:
+            for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
+                handlers[index](raw)
+        except (DecodeError, IndexError, ValueError) as error:
+            raise RecordBroken(f"{where}: batch {batch.batch_no} has an event that can't be read ({error})") from error
+
+    def _handler(self, type_name: str, where: str) -> Callable[[bytes], None]:
+        self._handlers[type_name] = handler = self._make_handler(type_name, where)
+        return handler
+
+    def _make_handler(self, type_name: str, where: str) -> Callable[[bytes], None]:
+        upcast = self._app.upcasts.get(type_name)
+        if upcast is not None:
+            return lambda raw: self._take(upcast.function(upcast.message.FromString(raw)), where)
+        rule = self._app.events.get(type_name)
+        if rule is None:
+            raise RecordBroken(f"{where}: event type {type_name} is not known to app `{self._app.name}`")
+        _, message, key_of, aggregate, evolve = rule
+        parse, states, blank = message.FromString, self.states[aggregate], self._app.kinds[aggregate].state
+
+        def handle(raw: bytes) -> None:
+            event = parse(raw)
+            key = key_of(event)
+            state = states.get(key)
+            if state is None:
+                state = states[key] = blank()
+            evolve(state, event)
+
+        return handle
+
+    def _take(self, event: Message, where: str) -> None:
+        """An upcast event: again by its new name, which may itself be upcast."""
+        name = event.DESCRIPTOR.full_name
+        (self._handlers.get(name) or self._handler(name, where))(event.SerializeToString())
+
+    def digest(self, batch: EventBatch) -> bytes:
+        touched: dict[tuple[int, str], None] = {}
+        for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
+            touched[self._touched(batch.event_types[index], raw)] = None
+        total = hashlib.blake2b(digest_size=16)
+        for aggregate, key in touched:
+            total.update(f"{self._app.kinds[aggregate].name}\0{key}\0".encode())
+            total.update(encode_state(self.states[aggregate].get(key)))
+        return total.digest()
+
+    def _touched(self, type_name: str, raw: bytes) -> tuple[int, str]:
+        if upcast := self._app.upcasts.get(type_name):
+            newer = upcast.function(upcast.message.FromString(raw))
+            return self._touched(newer.DESCRIPTOR.full_name, newer.SerializeToString())
+        rule = self._app.events[type_name]
+        return rule.aggregate, rule.key(rule.message.FromString(raw))
+
+    # --- deciding
+
+    def decide(self, rule: CommandRule, command: Message, context: Context) -> Decision:
+        """Decide and evolve; a rule that raises changes nothing and is answered as failed."""
+        states, key = self.states[rule.aggregate], rule.key(command)
+        state = states.get(key)
+        if state is None:
+            state = self._app.kinds[rule.aggregate].state()
+        try:
+            decided = rule.decide(state, command, context)
+            if isinstance(decided, Rejection):
+                return refuse(decided.reason, decided.message)
+            events = _events_of(decided)
+            changed = self._clone[rule.aggregate](state)
+            for event in events:
+                self._rule_of(event, key, rule).evolve(changed, event)
+            decision = _decision(rule, decided, events)
+        except Exception as error:  # whatever the rules of a domain raise, the other commands go on
+            return refuse("rule_failed", f"{rule.type_name}: {type(error).__name__}: {error}"[:500], FAILED)
+        if events:
+            states[key] = changed
+        return decision
+
+    def _rule_of(self, event: Message, key: str, rule: CommandRule) -> EventRule:
+        found = self._by_class.get(type(event))
+        if found is None or found.aggregate != rule.aggregate:
+            raise RuleBroken(f"returned {type(event).__name__}, which its aggregate does not evolve by")
+        if found.key(event) != key:
+            raise RuleBroken(f"returned an event of aggregate `{found.key(event)}`, the command is for `{key}`")
+        return found
+
+    def answer(self, rule: QueryRule, query: Message) -> Message | Rejection:
+        """Answer from memory; a rule that raises is a rejection named `rule_failed`."""
+        state = self.states[rule.aggregate].get(rule.key(query)) or self._app.kinds[rule.aggregate].state()
+        try:
+            return rule.answer(state, query)
+        except Exception as error:  # a query of a domain must not end the service
+            return Rejection("rule_failed", f"{rule.type_name}: {type(error).__name__}: {error}"[:500])
+
+
+def _events_of(decided: Decided) -> Sequence[Message]:
+    if isinstance(decided, Message):
+        return (decided,)
+    return decided.events if isinstance(decided, Accepted) else decided  # type: ignore[return-value]  # no Rejection here
+
+
+def _decision(rule: CommandRule, decided: Decided, events: Sequence[Message]) -> Decision:
+    types = [event.DESCRIPTOR.full_name for event in events]
+    raw = [event.SerializeToString() for event in events]
+    outcome, reply = EVENT, b""
+    if isinstance(decided, Accepted):
+        outcome, reply = MESSAGE, decided.reply.SerializeToString()
+        types_match = decided.reply.DESCRIPTOR.full_name == rule.reply_type or not rule.reply_type
+    elif not events:
+        outcome, types_match = MESSAGE, not rule.reply_type
+    else:
+        types_match = types[0] == rule.reply_type or not rule.reply_type
+    if not types_match:
+        raise RuleBroken(f"must answer with {rule.reply_type}: as its first event, or as the reply of `Accepted`")
+    if sum(map(len, raw)) + len(reply) > 2 * MAX_COMMAND_BYTES:
+        raise RuleBroken(f"events and reply have {sum(map(len, raw)) + len(reply)} bytes, more than a batch can take")
+    return Decision(outcome, reply, types, raw)
+
+
+def _cloner(kind: AggregateKind) -> Callable[[State], State]:
+    """How to copy a state before it evolves: a rule that raises half-way must leave the old one untouched."""
+    if all(field.type in (int, str, bool, float, bytes) for field in msgspec.structs.fields(kind.state)):
+        shallow: Any = kind.state.__copy__  # msgspec's stubs don't show it; copy.copy() costs three times as much
+        return shallow  # type: ignore[no-any-return]
+    decode = msgspec.msgpack.Decoder(kind.state).decode
+    return lambda state: decode(encode_state(state))

@@ -1,0 +1,171 @@
+"""Following a journal, taking it over, and leading it: one append in flight while the next batch is built.
+
+A batch is acknowledged if and only if it was read as effective (`fenced.py`).  Whatever is said from memory waits for
+the newest batch whose effects it saw: `answer_when_effective` is that one list of waiters, in the order of batches.
+"""
+
+import asyncio
+import random
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from bennu.errors import Unavailable
+from bennu.limits import CANDIDACY_WAIT_MS, DIGEST_EVERY_BATCHES, IDLE_BEFORE_WATCH_MS, RETRY_FIRST_MS
+from bennu.log.port import Log, Record
+from bennu.replica.batch import OpenBatch
+from bennu.replica.clock import Clock, JournalClock
+from bennu.replica.fenced import Deposed, FencedJournal
+from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, Verdict, encode
+from bennu.replica.state import ReplicaState
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
+
+Answer = Callable[[int], None]
+"""Called with the batch number that made it true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a process writes into its EpochStart."""
+
+    node: str
+    window_count: int
+    window_age_ms: int
+
+
+class Replica:
+    """State and position of one journal in one process; begins as a follower that has read nothing."""
+
+    def __init__(self, log: Log, topic: str, state: ReplicaState, clock: Clock) -> None:
+        self.log = log
+        self.state = state
+        self.clock = clock
+        self.topic = topic
+        self.journal = FencedJournal(log, JournalReader(Position(topic)), self._absorb)
+        self.leading = False
+        self.open = OpenBatch(0)
+        self._sealed: EventBatch | None = None
+        self._waiters: deque[tuple[int, Answer]] = deque()
+
+    @property
+    def position(self) -> Position:
+        """What has been read as effective."""
+        return self.journal.reader.position
+
+    # --- following and taking over
+
+    def _absorb(self, verdict: Verdict, record: EpochStart | EventBatch, where: str) -> None:
+        if self.leading:
+            raise Deposed(f"{where}: another process writes this journal")
+        if isinstance(record, EpochStart):
+            self.state.begin_epoch(record, where)
+        else:
+            self.state.evolve(record, where)
+
+    async def take_over(self, candidate: Candidate) -> None:
+        """Read to the end, start the next epoch, read to that.  Raises `Deposed` if a live process leads already.
+
+        An EpochStart of a process that died may land late and win; it is recognised by the silence after it.
+        """
+        while True:
+            while not await self._caught_up():
+                await asyncio.sleep(RETRY_FIRST_MS / 1000)
+            epoch, batch_no = self.position.epoch, self.position.batch_no
+            start = self._epoch_start(candidate)
+            try:
+                await self.journal.append(encode(start), start)
+                break
+            except Deposed:
+                await asyncio.sleep(CANDIDACY_WAIT_MS / 1000 * (1 + random.random()))  # noqa: S311, TID251 - jitter
+                await self.journal.read_to_tail()
+                if self.position.batch_no > batch_no and self.position.epoch > epoch:
+                    raise
+        self.state.begin_epoch(start, self.topic)
+        self.lead()
+
+    async def _caught_up(self) -> bool:
+        before = self.position.offset
+        await self.journal.read_to_tail()
+        try:
+            return self.position.offset == before == (await self.log.bounds(self.topic))[1]
+        except Unavailable:
+            return False
+
+    def _epoch_start(self, candidate: Candidate) -> EpochStart:
+        return EpochStart(
+            format_version=FORMAT_VERSION,
+            epoch=self.position.epoch + 1,
+            term=secrets.randbits(64),
+            node=candidate.node,
+            recorded_at_us=max(self.state.recorded_at_us, self.clock.wall_us()),
+            partition=self.state.partition,
+            partitions=self.state.partitions,
+            window_count=candidate.window_count,
+            window_age_ms=candidate.window_age_ms,
+        )
+
+    def lead(self) -> None:
+        """The epoch is ours: begin with an empty batch, the proof for other candidates that somebody leads."""
+        self.leading = True
+        self._time = JournalClock(self.clock, self.state.recorded_at_us)
+        self.open = OpenBatch(self._time.now_us())
+        self.open.forced = True
+
+    # --- leading
+
+    @property
+    def newest_no(self) -> int:
+        """Number of the newest batch that has effects in memory, effective or not."""
+        return self.position.batch_no + (self._sealed is not None) + (not self.open.empty)
+
+    def answer_when_effective(self, answer: Answer) -> None:
+        """Call `answer` once everything now in memory is effective; at once if it is."""
+        newest_no = self.newest_no
+        if newest_no <= self.position.batch_no:
+            answer(self.position.batch_no)
+        else:
+            self._waiters.append((newest_no, answer))
+
+    def seal(self) -> tuple[bytes, EventBatch]:
+        """Close the open batch and begin the next one; the record to append."""
+        position, batch = self.position, self.open.build()
+        batch.format_version = FORMAT_VERSION
+        batch.epoch, batch.term = position.epoch, position.term
+        batch.batch_no, batch.first_seq = position.batch_no + 1, position.next_seq
+        batch.prev_digest = position.digest
+        if batch.batch_no % DIGEST_EVERY_BATCHES == 0:
+            batch.state_digest = self.state.fold.digest(batch)
+        self.state.advance(batch)
+        self._sealed = batch
+        self.open = OpenBatch(self._time.now_us())
+        return encode(batch), batch
+
+    async def commit(self, body: bytes, batch: EventBatch) -> None:
+        """Append what `seal` returned; returns when it is effective, with the answers that waited for it given."""
+        await self.journal.append(body, batch)
+        self._sealed = None
+        number = self.position.batch_no
+        while self._waiters and self._waiters[0][0] <= number:
+            self._waiters.popleft()[1](number)
+
+    def tick(self) -> int:
+        """Journaled time for what is decided next, in microseconds."""
+        if self.open.empty:
+            self.open.recorded_at_us = self._time.now_us()
+        return self.open.recorded_at_us
+
+    async def watch(self) -> Sequence[Record]:
+        """What others append while nothing of ours is in flight; begins after a while of idleness."""
+        await asyncio.sleep(IDLE_BEFORE_WATCH_MS / 1000)
+        async with aclosing(self.log.read(self.topic, self.position.offset)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                return chunk
+        return ()
+
+    def take(self, chunk: Sequence[Record]) -> None:
+        """Judge what `watch` returned; raises `Deposed` if another process leads."""
+        for offset, body in chunk:
+            if offset >= self.position.offset:
+                self.journal.take(offset, body, b"" if self.leading else None)

@@ -1,0 +1,78 @@
+"""The window of replies: what was answered to which command id, kept by count and age.
+
+Part of the replicated state.  Eviction follows journaled time and whole batches, so every replica keeps the same ids.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+DIGEST_END = 16
+"""A kept reply is one bytes object: payload digest, one byte of outcome, reply."""
+
+TIME_CHARS = 13
+"""The first characters of a UUIDv7's text are its time: 48 bits of milliseconds in hexadecimal, with one dash."""
+
+
+class Kept(NamedTuple):
+    """A reply as it was given."""
+
+    digest: bytes
+    outcome: int
+    reply: bytes
+
+
+def is_uuid7(command_id: str) -> bool:
+    """Whether this text is a UUIDv7 as its text form is usually written."""
+    return len(command_id) == 36 and command_id[14] == "7" and command_id[8] == "-" and command_id[13] == "-"
+
+
+class ReplyWindow:
+    """Replies by command id, the oldest batch first to go."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.age_us = 0
+        self.floor = ""
+        self._replies: dict[str, bytes] = {}
+        self._batches: deque[tuple[int, Sequence[str]]] = deque()
+        self._recent: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    def get(self, command_id: str) -> Kept | None:
+        """The reply to this id, if it is kept."""
+        kept = self._replies.get(command_id)
+        if kept is None:
+            return None
+        return Kept(kept[:DIGEST_END], kept[DIGEST_END], kept[DIGEST_END + 1 :])
+
+    def forgotten(self, command_id: str) -> bool:
+        """Whether an id that is not kept may have been answered before: a UUIDv7 not newer than one evicted."""
+        return bool(self.floor) and is_uuid7(command_id) and command_id[:TIME_CHARS].lower() <= self.floor
+
+    def add(self, command_id: str, digest: bytes, outcome: int, reply: bytes) -> None:
+        """Keep the reply of an entry of the batch that `end_batch` will close."""
+        self._replies[command_id] = b"%b%c%b" % (digest, outcome, reply)
+        self._recent.append(command_id)
+
+    def add_batch(self, command_ids: Sequence[str], kept: Iterable[bytes]) -> None:
+        """As `add` for a whole batch, from the bytes as they are kept."""
+        self._replies.update(zip(command_ids, kept, strict=True))
+        self._recent.extend(command_ids)
+
+    def end_batch(self, recorded_at_us: int) -> None:
+        """Close the batch and evict what is beyond count or age."""
+        if self._recent:
+            self._batches.append((recorded_at_us, self._recent))
+            self._recent = []
+        oldest_us = recorded_at_us - self.age_us
+        while self._batches and (len(self._replies) > self.count or self._batches[0][0] < oldest_us):
+            self._evict(self._batches.popleft()[1])
+
+    def _evict(self, command_ids: Sequence[str]) -> None:
+        for command_id in command_ids:
+            self._replies.pop(command_id, None)
+            if is_uuid7(command_id):
+                self.floor = max(self.floor, command_id[:TIME_CHARS].lower())
