@@ -1,0 +1,1 @@
+"""CServer: the only writer of a domain's state.  Commands in, events out, every answer durable first."""

@@ -1,0 +1,117 @@
+"""The typed gRPC service of a domain, served from its rules: any caller uses ordinary generated stubs.
+
+Requests reach us as bytes, so that what can't be parsed is answered with INVALID_ARGUMENT and not by the transport.
+"""
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.rpc.status_pb2 import Status
+
+from bennu.domain.app import QueryRule
+
+from bennu_cserver.intake import Intake, Refused, invalid, origin_of
+from bennu_cserver.observed import Observed
+from bennu_cserver.replies import OK, status
+from bennu_cserver.routes import Routes
+from bennu_cserver.submission import Reply
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Handler = Callable[[bytes, Context], Awaitable[bytes]]
+
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+KNOWN_METADATA = frozenset({"bennu-actor", "bennu-consistency", "bennu-correlation-id", "bennu-min-position"})
+STATUS_DETAILS = "grpc-status-details-bin"
+
+
+class Edge:
+    """Handlers by method; each ends with the reply's bytes or with a rich error."""
+
+    def __init__(self, routes: Routes, intake: Intake, observed: Observed) -> None:
+        self._routes = routes
+        self._intake = intake
+        self._observed = observed
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The domain's service, to be added to a server."""
+        service = self._routes.app.service
+        methods = {m.name: grpc.unary_unary_rpc_method_handler(self._handler(m)) for m in service.methods}
+        return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+    def _handler(self, method: MethodDescriptor) -> Handler:
+        name = method.input_type.full_name
+        query = self._routes.app.queries.get(name)
+
+        async def handle(request: bytes, context: Context) -> bytes:
+            try:
+                metadata = checked(context)
+                if query is not None:
+                    return await self._query(query, request, metadata, context)
+                return await self._command(name, request, metadata, context)
+            except Refused as refused:
+                self._observed.refused.inc()
+                return await end(context, refused.reply, ())
+
+        return handle
+
+    async def _command(self, name: str, request: bytes, metadata: dict[str, str | bytes], context: Context) -> bytes:
+        began_s = perf_counter()
+        command_id = str(metadata.get("idempotency-key", ""))
+        prepared = self._intake.command(name, request, command_id, origin=origin_of(metadata))
+        number = self._routes.partition_of(prepared)
+        replies, token = await self._routes.submit(number, (prepared,), len(request))
+        self._observed.unary.inc()
+        self._observed.unary_seconds.observe(perf_counter() - began_s)
+        return await end(context, replies[0], (("bennu-position", token), ("idempotency-key", prepared.command_id)))
+
+    async def _query(
+        self, rule: QueryRule, request: bytes, metadata: dict[str, str | bytes], context: Context
+    ) -> bytes:
+        consistency = str(metadata.get("bennu-consistency", "default"))
+        if consistency not in ("default", "linearizable"):
+            raise invalid("bennu-consistency is `default` or `linearizable`", "bennu-consistency")
+        query = self._intake.query(rule, request)
+        reply, token = await self._routes.ask(rule, query, linearizable=consistency == "linearizable")
+        token = self._not_before(str(metadata.get("bennu-min-position", "")), token)
+        self._observed.queries.inc()
+        return await end(context, reply, (("bennu-position", token),))
+
+    def _not_before(self, wanted: str, token: str) -> str:
+        """A leader holds all that was ever acknowledged, so a greater position can't come from this journal."""
+        topic, _, number = wanted.rpartition(":")
+        if not wanted or not token:
+            return token
+        if not (topic and number.isdecimal()):
+            raise invalid("a position is what `bennu-position` of an earlier answer said", "bennu-min-position")
+        have_topic, _, have_number = token.rpartition(":")
+        if topic == have_topic and int(number) > int(have_number):
+            raise Refused(
+                status(grpc.StatusCode.UNAVAILABLE, "BEHIND", f"stands at {token}, before {wanted}", retry=True),
+                "behind",
+                "behind the position asked for",
+            )
+        return token
+
+
+def checked(context: Context) -> dict[str, str | bytes]:
+    """The call's metadata; a misspelt name of ours is refused rather than passed over."""
+    metadata = dict(context.invocation_metadata() or ())
+    for name in metadata:
+        if name.startswith("bennu-") and name not in KNOWN_METADATA:
+            raise invalid(f"no metadata is called {name}; there are {', '.join(sorted(KNOWN_METADATA))}", name)
+    return metadata
+
+
+async def end(context: Context, reply: Reply, trailing: tuple[tuple[str, str], ...]) -> bytes:
+    """Answer with a message, or with an error and its details."""
+    code, content = reply
+    metadata: list[tuple[str, str | bytes]] = [(name, value) for name, value in trailing if value and value.isascii()]
+    if code == OK:
+        context.set_trailing_metadata(tuple(metadata))
+        return content
+    context.set_code(CODES[code])
+    context.set_details(Status.FromString(content).message)
+    context.set_trailing_metadata((*metadata, (STATUS_DETAILS, content)))
+    return b""

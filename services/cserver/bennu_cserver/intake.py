@@ -1,0 +1,150 @@
+"""From bytes to a command that may be decided, or to the reason why it may not.  All of it before the core task."""
+
+import hashlib
+import os
+from collections.abc import Callable
+
+from google.protobuf.message import DecodeError, Message
+from grpc import StatusCode
+from protovalidate import ValidationError, Validator
+
+from bennu.domain.app import App, CommandRule, QueryRule
+from bennu.limits import (
+    ID_AHEAD_MS,
+    MAX_ACTOR_BYTES,
+    MAX_COMMAND_BYTES,
+    MAX_COMMAND_ID_BYTES,
+    MAX_TRACEPARENT_BYTES,
+    MAX_UNKNOWN_FIELD_BYTES,
+)
+from bennu.replica.window import is_uuid7
+from bennu.v1 import options_pb2
+from bennu.v1.command_pb2 import Origin
+
+from bennu_cserver.replies import status
+from bennu_cserver.submission import Prepared, Reply
+
+
+class Refused(Exception):
+    """Refused before deciding: the id stays free.  `reply` says why."""
+
+    def __init__(self, reply: Reply, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reply = reply
+        self.reason = reason
+
+
+def invalid(message: str, field: str = "") -> Refused:
+    """INVALID_ARGUMENT, naming the field where there is one."""
+    reply = status(StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", message, field=field)
+    return Refused(reply, "invalid_argument", message)
+
+
+def payload_digest(type_name: str, canonical: bytes) -> bytes:
+    """What two commands with one id are compared by."""
+    return hashlib.blake2b(b"%b\0%b" % (type_name.encode(), canonical), digest_size=16).digest()
+
+
+class Intake:
+    """Parses, validates and identifies.  `wall_us` is the clock that new ids are made by."""
+
+    def __init__(self, app: App, wall_us: Callable[[], int]) -> None:
+        self._app = app
+        self._wall_us = wall_us
+        self._validator = Validator()
+
+    def command(self, type_name: str, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
+        """A client's command.  Raises `Refused`."""
+        rule = self._app.commands.get(type_name)
+        if rule is None or not rule.reply_type:
+            raise invalid(f"{type_name!r} is not a command of {self._app.service.full_name}")
+        return self._prepared(rule, payload, self._identified(command_id), origin)
+
+    def from_log(self, type_name: str, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
+        """A command of a log: one that can't be decided is prepared all the same, to be journaled as rejected."""
+        rule = self._app.commands.get(type_name)
+        try:
+            if rule is None:
+                raise invalid(f"{type_name!r} is not a command of app `{self._app.name}`")
+            return self._prepared(rule, payload, self._identified(command_id), origin)
+        except Refused as refused:
+            digest = payload_digest(type_name, payload)
+            refusal = (refused.reason, str(refused))
+            return Prepared(command_id[:MAX_COMMAND_ID_BYTES], type_name, None, None, digest, origin, "", refusal)
+
+    def query(self, rule: QueryRule, payload: bytes) -> Message:
+        """A query.  Raises `Refused`."""
+        return self._parsed(rule, payload)
+
+    def _prepared(self, rule: CommandRule, payload: bytes, command_id: str, origin: Origin) -> Prepared:
+        message = self._parsed(rule, payload)
+        digest = payload_digest(rule.type_name, message.SerializeToString(deterministic=True))
+        return Prepared(command_id, rule.type_name, rule, message, digest, origin)
+
+    def _parsed(self, rule: CommandRule | QueryRule, payload: bytes) -> Message:
+        name = rule.type_name
+        if len(payload) > MAX_COMMAND_BYTES:
+            text = f"{name} has {len(payload)} bytes; at most {MAX_COMMAND_BYTES} are taken"
+            raise Refused(status(StatusCode.RESOURCE_EXHAUSTED, "COMMAND_TOO_LARGE", text), "command_too_large", text)
+        try:
+            message = rule.message.FromString(payload)
+        except DecodeError as error:
+            raise invalid(f"not a valid {name}: {error}") from error
+        if len(payload) > MAX_UNKNOWN_FIELD_BYTES:
+            _check_unknown(message, name)
+        try:
+            self._validator.validate(message, fail_fast=True)
+        except ValidationError as error:
+            violation = error.violations[0].proto
+            path = ".".join(element.field_name for element in violation.field.elements) if violation.field else ""
+            raise invalid(f"{name}.{path}: {violation.message}", path) from error
+        if not rule.key(message):
+            raise invalid(f"{name}: the key field is empty", _key_field(message))
+        return message
+
+    def _identified(self, command_id: str) -> str:
+        if not command_id:
+            return self.new_id()
+        if len(command_id.encode()) > MAX_COMMAND_ID_BYTES:
+            raise invalid(f"a command id has at most {MAX_COMMAND_ID_BYTES} bytes", "idempotency-key")
+        if is_uuid7(command_id):
+            self._check_time(command_id)
+        return command_id
+
+    def _check_time(self, command_id: str) -> None:
+        try:
+            made_ms = int(command_id[:8] + command_id[9:13], 16)
+        except ValueError:
+            return  # text that only looks like one
+        if made_ms > self._wall_us() // 1000 + ID_AHEAD_MS:
+            raise invalid(f"the UUIDv7 {command_id} claims to be made in the future", "idempotency-key")
+
+    def new_id(self) -> str:
+        """A UUIDv7 (RFC 9562) as text."""
+        bits = int.from_bytes(os.urandom(10)) & ~(0xF << 76) & ~(0x3 << 62) | 7 << 76 | 2 << 62
+        text = f"{(self._wall_us() // 1000 << 80) | bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def origin_of(metadata: dict[str, str | bytes]) -> Origin:
+    """Who asks, and within which trace, from a call's metadata.  Raises `Refused`."""
+    actor, trace = str(metadata.get("bennu-actor", "anonymous")), str(metadata.get("traceparent", ""))
+    if not actor or len(actor.encode()) > MAX_ACTOR_BYTES:
+        raise invalid(f"the actor has 1 to {MAX_ACTOR_BYTES} bytes", "bennu-actor")
+    if len(trace) > MAX_TRACEPARENT_BYTES:
+        raise invalid(f"a traceparent has at most {MAX_TRACEPARENT_BYTES} bytes", "traceparent")
+    correlation = str(metadata.get("bennu-correlation-id", ""))[:MAX_ACTOR_BYTES]
+    return Origin(actor=actor, correlation_id=correlation, traceparent=trace)
+
+
+def _check_unknown(message: Message, name: str) -> None:
+    known = type(message)()
+    known.CopyFrom(message)
+    known.DiscardUnknownFields()  # type: ignore[attr-defined]  # missing in types-protobuf
+    unknown_bytes = message.ByteSize() - known.ByteSize()
+    if unknown_bytes > MAX_UNKNOWN_FIELD_BYTES:
+        raise invalid(f"{name} has {unknown_bytes} bytes in fields unknown here; at most {MAX_UNKNOWN_FIELD_BYTES} pass")
+
+
+def _key_field(message: Message) -> str:
+    return next(f.name for f in message.DESCRIPTOR.fields if f.GetOptions().Extensions[options_pb2.key])

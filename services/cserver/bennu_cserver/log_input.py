@@ -1,0 +1,118 @@
+"""The command log of a partition as input: records become submissions, in order, once each."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from bennu.domain.app import App
+from bennu.log.port import Log
+from bennu.v1.command_pb2 import CommandBatch, Origin
+from bennu.wire.partitioning import partition_of
+
+from bennu_cserver.command_loop import Partition
+from bennu_cserver.intake import Intake
+from bennu_cserver.observed import Observed
+from bennu_cserver.submission import Prepared, Submission
+
+logger = structlog.get_logger()
+
+COMMANDS_FORMAT_VERSION = 1
+NO_ORIGIN = Origin(actor="anonymous")
+
+
+class GarbageRecord(Exception):
+    """A record that is no command batch: passed over, for anybody may write to a command log."""
+
+
+class CommandLogReader:
+    """Feeds one partition.  Its position is journaled with the effects, so each record counts once."""
+
+    def __init__(self, app: App, topic: str, place: tuple[int, int], *, observed: Observed) -> None:
+        self._app = app
+        self._topic = topic
+        self._number, self._partitions = place
+        self._observed = observed
+
+    async def feed(self, log: Log, partition: Partition, intake: Intake) -> None:
+        """Read for ever, with a bounded number of records waiting to be decided."""
+        offset = partition.replica.state.input_offset(self._topic)
+        async with aclosing(log.read(self._topic, offset)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                for record in chunk:
+                    await partition.log_slots.acquire()
+                    partition.submit(self.submission(intake, record.offset, record.body))
+
+    def submission(self, intake: Intake, offset: int, body: bytes) -> Submission:
+        """The record's commands; none if it is garbage, so that only the position moves."""
+        try:
+            batch = parse_commands(body)
+            commands = [self._command(intake, batch, i, offset) for i in range(len(batch.payloads))]
+        except GarbageRecord as error:
+            logger.warning("garbage in the command log passed over", topic=self._topic, offset=offset, reason=str(error))
+            self._observed.garbage_records.inc()
+            batch, commands = CommandBatch(), []
+        found = Submission(commands, _nobody_waits)
+        found.source, found.first_no = batch.source, batch.first_no
+        found.input_topic, found.input_offset = self._topic, offset + 1
+        return found
+
+    def _command(self, intake: Intake, batch: CommandBatch, i: int, offset: int) -> Prepared:
+        type_name = batch.types[batch.type_indexes[i]]
+        command_id = (batch.command_ids[i] if batch.command_ids else "") or f"{self._topic}/{offset}/{i}"
+        origin = origin_at(batch, i)
+        command = intake.from_log(type_name, batch.payloads[i], command_id, origin=origin)
+        if command.rule is not None and command.message is not None:
+            belongs = partition_of(command.rule.key(command.message), self._partitions)
+            if belongs != self._number:
+                refusal = ("wrong_partition", f"belongs to partition {belongs} of {self._partitions}, not {self._number}")
+                return command._replace(rule=None, refusal=refusal)
+        return command._replace(compensates=batch.compensates[i]) if batch.compensates else command
+
+
+def _nobody_waits(_submission: Submission, _batch_no: int) -> None:
+    """Who wrote to the log reads the answer in the journal."""
+
+
+def origin_at(batch: CommandBatch, i: int) -> Origin:
+    """The origin of command `i`; one object for all that share it."""
+    if not batch.origins:
+        return NO_ORIGIN
+    return batch.origins[batch.origin_indexes[i] if batch.origin_indexes else 0]
+
+
+def parse_commands(body: bytes) -> CommandBatch:
+    """A batch whose columns fit together.  Raises `GarbageRecord`."""
+    try:
+        batch = CommandBatch.FromString(body)
+    except DecodeError as error:
+        raise GarbageRecord(f"not a bennu.v1.CommandBatch: {error}") from error
+    check_columns(batch)
+    return batch
+
+
+def check_columns(batch: CommandBatch) -> None:
+    """Raise `GarbageRecord`, saying which columns do not fit together."""
+    problem = next(_problems(batch), None)
+    if problem:
+        raise GarbageRecord(problem)
+
+
+def _problems(batch: CommandBatch) -> Iterator[str]:
+    count = len(batch.payloads)
+    if batch.format_version != COMMANDS_FORMAT_VERSION:
+        yield f"format_version is {batch.format_version}, expected {COMMANDS_FORMAT_VERSION}"
+    if not count:
+        yield "there are no payloads"
+    if batch.source and not batch.first_no:
+        yield "a numbered stream begins at first_no 1"
+    if len(batch.type_indexes) != count or max(batch.type_indexes, default=0) >= len(batch.types):
+        yield "type_indexes do not fit payloads and types"
+    if batch.origin_indexes and (
+        len(batch.origin_indexes) != count or max(batch.origin_indexes) >= len(batch.origins)
+    ):
+        yield "origin_indexes do not fit payloads and origins"
+    optional: tuple[Sequence[str], ...] = (batch.command_ids, batch.compensates)
+    if any(column and len(column) != count for column in optional):
+        yield "an optional column is neither empty nor full"

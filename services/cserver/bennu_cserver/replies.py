@@ -1,0 +1,77 @@
+"""What clients are told: replies as gRPC codes and google.rpc.Status bytes."""
+
+from functools import lru_cache
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+
+from bennu.limits import RETRY_HINT_MS
+from bennu.replica.fold import FAILED, REJECTED
+from bennu.v1.command_pb2 import Rejection
+
+from bennu_cserver.submission import Reply
+
+OK = 0
+
+
+def code_of(code: StatusCode) -> int:
+    """The number of a gRPC status code."""
+    number: int = code.value[0]
+    return number
+
+
+def status(code: StatusCode, reason: str, message: str, *, field: str = "", retry: bool = False) -> Reply:
+    """A google.rpc.Status with ErrorInfo, and BadRequest or RetryInfo where they apply."""
+    details = [_packed(error_details_pb2.ErrorInfo(reason=reason, domain="bennu"))]
+    if field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
+        details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
+    if retry:
+        delay = Duration(nanos=RETRY_HINT_MS * 1_000_000)
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    found = status_pb2.Status(code=code_of(code), message=message, details=details)
+    return found.code, found.SerializeToString()
+
+
+def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> Any:
+    packed = Any()
+    packed.Pack(detail)
+    return packed
+
+
+def reply_of(outcome: int, reply: bytes) -> Reply:
+    """The answer to a decided command, from what the journal says of it."""
+    if outcome < REJECTED:
+        return OK, reply
+    return _refusal(outcome, reply)
+
+
+@lru_cache(maxsize=4096)
+def _refusal(outcome: int, reply: bytes) -> Reply:
+    rejection = Rejection.FromString(reply)
+    code = StatusCode.INTERNAL if outcome == FAILED else StatusCode.FAILED_PRECONDITION
+    return status(code, rejection.reason, rejection.message or rejection.reason)
+
+
+ALREADY_EXISTS = status(
+    StatusCode.ALREADY_EXISTS,
+    "COMMAND_ID_REUSED",
+    "this command id was used for another command; a new command needs a new id",
+)
+FORGOTTEN = status(
+    StatusCode.UNKNOWN,
+    "OUTCOME_FORGOTTEN",
+    "this command id is older than the replies that are kept: whether it was carried out is not known here, "
+    "and it will not be decided again; look at the state before sending a new command",
+)
+UNKNOWN = status(
+    StatusCode.UNAVAILABLE,
+    "OUTCOME_UNKNOWN",
+    "the partition has no leader here now; the command may or may not be carried out: repeat it with the same id",
+    retry=True,
+)
+OVERLOADED = status(
+    StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "too many commands are waiting; none of these was taken", retry=True
+)

@@ -1,0 +1,118 @@
+"""The batched stream: frames of commands in, frames of replies out, many frames at work at a time."""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.status_pb2 import Status
+
+from bennu.limits import MAX_FRAME_COMMANDS, STREAM_FRAMES
+from bennu.v1.command_pb2 import CommandBatch, Origin
+from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
+
+from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
+from bennu_cserver.intake import Intake, Refused, invalid, origin_of
+from bennu_cserver.log_input import GarbageRecord, check_columns, origin_at
+from bennu_cserver.observed import Observed
+from bennu_cserver.routes import Routes
+from bennu_cserver.submission import Prepared, Reply
+
+SERVICE = "bennu.v1.CommandStream"
+
+
+class Stream:
+    """Serves `bennu.v1.CommandStream/Execute`."""
+
+    def __init__(self, routes: Routes, intake: Intake, observed: Observed) -> None:
+        self._routes = routes
+        self._intake = intake
+        self._observed = observed
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service, to be added to a server."""
+        handler = grpc.stream_stream_rpc_method_handler(self._execute)
+        return grpc.method_handlers_generic_handler(SERVICE, {"Execute": handler})
+
+    async def _execute(self, _requests: object, context: Context) -> None:
+        try:
+            origin = origin_of(checked(context))
+            slots, writing = asyncio.Semaphore(STREAM_FRAMES), asyncio.Lock()
+            async with asyncio.TaskGroup() as group:
+                while (request := await context.read()) is not grpc.aio.EOF:
+                    await slots.acquire()
+                    frame = parse_frame(request)
+                    task = group.create_task(self._answer(frame, origin, context, writing))
+                    task.add_done_callback(lambda _: slots.release())
+        except Refused as refused:
+            self._observed.refused.inc()
+            code, content = refused.reply
+            context.set_code(CODES[code])
+            context.set_details(Status.FromString(content).message)
+            context.set_trailing_metadata(((STATUS_DETAILS, content),))
+
+    async def _answer(self, frame: CommandFrame, origin: Origin, context: Context, writing: asyncio.Lock) -> None:
+        began_s = perf_counter()
+        answer = await self.answer(frame, origin)
+        self._observed.streamed.inc(len(answer.codes))
+        self._observed.frame_seconds.observe(perf_counter() - began_s)
+        async with writing:
+            await context.write(answer.SerializeToString())
+
+    async def answer(self, frame: CommandFrame, origin: Origin) -> ReplyFrame:
+        """Decide all commands of a frame; those refused beforehand are answered in their place."""
+        batch = frame.commands
+        replies: list[Reply | None] = [None] * len(batch.payloads)
+        ids: list[str] = list(batch.command_ids) or [""] * len(batch.payloads)
+        groups: dict[int, tuple[list[int], list[Prepared]]] = {}
+        for i, payload in enumerate(batch.payloads):
+            try:
+                by = origin_at(batch, i) if batch.origins else origin
+                command = self._intake.command(batch.types[batch.type_indexes[i]], payload, ids[i], origin=by)
+            except Refused as refused:
+                replies[i] = refused.reply
+                continue
+            ids[i] = command.command_id
+            indexes, commands = groups.setdefault(self._routes.partition_of(command), ([], []))
+            indexes.append(i)
+            commands.append(command)
+        positions = await self._submit(groups, replies, sum(map(len, batch.payloads)))
+        found = [reply for reply in replies if reply is not None]
+        return ReplyFrame(
+            frame_id=frame.frame_id,
+            codes=[code for code, _ in found],
+            replies=[content for _, content in found],
+            command_ids=ids,
+            positions=positions,
+        )
+
+    async def _submit(
+        self, groups: dict[int, tuple[list[int], list[Prepared]]], replies: list[Reply | None], size_bytes: int
+    ) -> Sequence[str]:
+        """Fill in the replies of each partition's share; the position tokens."""
+        work = [self._routes.submit(number, commands, size_bytes) for number, (_, commands) in groups.items()]
+        answers = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
+        for (indexes, _), (answered, _) in zip(groups.values(), answers, strict=True):
+            for i, reply in zip(indexes, answered, strict=True):
+                replies[i] = reply
+        return [token for _, token in answers if token]
+
+
+def parse_frame(request: bytes) -> CommandFrame:
+    """A frame whose columns fit together.  Raises `Refused`, which ends the stream."""
+    try:
+        frame = CommandFrame.FromString(request)
+        check_frame(frame.commands)
+    except (DecodeError, GarbageRecord) as error:
+        raise invalid(f"not a valid bennu.v1.CommandFrame: {error}") from error
+    return frame
+
+
+def check_frame(batch: CommandBatch) -> None:
+    """What a client may send, beyond what a log may hold."""
+    check_columns(batch)
+    if len(batch.payloads) > MAX_FRAME_COMMANDS:
+        raise GarbageRecord(f"{len(batch.payloads)} commands; a frame takes at most {MAX_FRAME_COMMANDS}")
+    if batch.source or batch.compensates:
+        raise GarbageRecord("`source` and `compensates` are for sagas, which write to the command log")

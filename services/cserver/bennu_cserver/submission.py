@@ -1,0 +1,46 @@
+"""Commands on their way to a partition: columns, so that a frame of hundreds is one object."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from google.protobuf.message import Message
+
+from bennu.domain.app import CommandRule
+from bennu.v1.command_pb2 import Origin
+
+Reply = tuple[int, bytes]
+"""gRPC code and bytes: the reply message if the code is OK, else a google.rpc.Status."""
+
+
+class Prepared(NamedTuple):
+    """A command that was parsed and validated.  `rule` is None for one of a log that can only be rejected."""
+
+    command_id: str
+    type_name: str
+    rule: CommandRule | None
+    message: Message | None
+    digest: bytes
+    origin: Origin
+    compensates: str = ""
+    refusal: tuple[str, str] = ("", "")
+
+
+class Submission:
+    """Commands for one partition that are answered together, or a record of its command log."""
+
+    __slots__ = ("bytes", "commands", "done", "first_no", "input_offset", "input_topic", "next", "replies", "source")
+
+    def __init__(self, commands: Sequence[Prepared], done: Callable[["Submission", int], None]) -> None:
+        self.commands = commands
+        self.replies: list[Reply] = []
+        self.next = 0
+        """Index of the command to be decided next."""
+        self.bytes = 0
+        self.source = ""
+        """For a saga's commands: its journal, and the number of the first one in that stream."""
+        self.first_no = 0
+        self.input_topic = ""
+        self.input_offset = 0
+        """For a record of a log: where to read on once its effects are journaled."""
+        self.done = done
+        """Called with this and the number of the batch that made its replies true; -1: outcome unknown."""

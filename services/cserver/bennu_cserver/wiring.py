@@ -1,0 +1,100 @@
+"""A CServer, assembled: log, partitions, edge, operations port.  The one place that opens anything."""
+
+import asyncio
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+import bennu.log
+from bennu.errors import BadSettings
+from bennu.limits import MAX_FRAME_BYTES, STOP_GRACE_MS
+from bennu.log.port import Log
+from bennu.ops import addresses
+from bennu.ops.apps import load_app
+from bennu.ops.readiness import Readiness
+from bennu.ops.run import Running
+from bennu.replica.clock import SystemClock
+from bennu.replica.leader import Candidate
+
+from bennu_cserver.edge import Edge
+from bennu_cserver.intake import Intake
+from bennu_cserver.member import Member
+from bennu_cserver.observed import Observed
+from bennu_cserver.routes import Routes
+from bennu_cserver.settings import CServerSettings
+from bennu_cserver.stream import SERVICE, Stream
+
+OPTIONS = (("grpc.max_receive_message_length", MAX_FRAME_BYTES), ("grpc.so_reuseport", 0))
+
+
+async def main(settings: CServerSettings, running: Running) -> None:
+    """Serve until asked to stop."""
+    app = load_app(settings.app)
+    clock = SystemClock()
+    observed = Observed(running.metrics, running.readiness, settings.partitions)
+    candidate = Candidate(
+        running.node, max(1, settings.window_count // settings.partitions), settings.window_age_ms
+    )
+    async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
+        members = [
+            Member(app, number, settings.partitions, log=log, candidate=candidate)
+            for number in range(settings.partitions)
+        ]
+        if settings.log.startswith("sqlite:"):
+            await create_topics(log, members)
+        intake = Intake(app, clock.wall_us)
+        routes = Routes(app, members)
+        server = grpc.aio.server(options=OPTIONS)
+        server.add_generic_rpc_handlers(
+            (Edge(routes, intake, observed).handlers(), Stream(routes, intake, observed).handlers())
+        )
+        checks = add_checks(server, app.service.full_name)
+        port = bind(server, settings)
+        await server.start()
+        running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for member in members:
+                    group.create_task(member.run(intake, clock, observed, running.stop))
+                telling = group.create_task(tell_health(checks, running.readiness))
+                await running.stop.wait()
+                telling.cancel()
+        finally:
+            await server.stop(STOP_GRACE_MS / 1000)
+
+
+async def create_topics(log: Log, members: list[Member]) -> None:
+    """The embedded log needs no operator to make its topics."""
+    for member in members:
+        await log.create(member.events_topic)
+        await log.create(member.commands_topic)
+
+
+def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:
+    """The port that was bound.  Raises `BadSettings`."""
+    address = addresses.to_bind(settings.grpc, what="grpc", insecure_bind=settings.insecure_bind)
+    try:
+        return server.add_insecure_port(str(address))
+    except RuntimeError as error:
+        raise BadSettings(f"grpc: can't listen on {address}: is the port in use?") from error
+
+
+def add_checks(server: grpc.aio.Server, service: str) -> health.aio.HealthServicer:
+    """The health service and reflection."""
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection((service, SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return checks
+
+
+async def tell_health(checks: health.aio.HealthServicer, readiness: Readiness) -> None:
+    """Keep the health service at what readiness says, for ever."""
+    said: int | None = None
+    while True:
+        serving = health_pb2.HealthCheckResponse.ServingStatus
+        now = serving.SERVING if readiness.ready else serving.NOT_SERVING
+        if now != said:
+            await checks.set("", now)
+            said = now
+        await asyncio.sleep(0.1)
