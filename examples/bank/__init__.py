@@ -1,0 +1,1 @@
+"""The example domain: accounts, and transfers between them that always end."""

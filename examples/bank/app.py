@@ -1,0 +1,14 @@
+"""The bank, assembled: `--app bank.app:app`."""
+
+from bank.account import AccountRules
+from bank.transfer import TransferRules, TransferSaga
+from bank.v1 import bank_pb2
+
+from bennu.domain import App
+
+app = App(
+    "bank",
+    service=bank_pb2.DESCRIPTOR.services_by_name["Bank"],
+    aggregates=(AccountRules, TransferRules),
+    sagas=(TransferSaga,),
+)
