@@ -69,7 +69,7 @@ class AggregateKind(NamedTuple):
 class App:
     """A domain, ready to be run.  Raises `BadSettings`, naming the class and method, for what can't work."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a declaration: each part of a domain, by its name
         self,
         name: str,
         *,

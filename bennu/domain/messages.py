@@ -34,9 +34,7 @@ def rules_of(owner: type, role: str) -> list[tuple[str, Callable[..., Any]]]:
     """(name, function) of the methods marked with `role`, in the order of definition."""
     found: dict[str, Callable[..., Any]] = {}
     for base in reversed(owner.__mro__):
-        for name, member in vars(base).items():
-            if getattr(member, "__bennu__", None) == role:
-                found[name] = member
+        found |= {name: member for name, member in vars(base).items() if getattr(member, "__bennu__", None) == role}
     return list(found.items())
 
 
@@ -48,7 +46,9 @@ def input_type(owner: type, name: str, rule: Callable[..., Any], *, position: in
         raise BadSettings(f"{where}: expected at least {position + 1} parameters, found {len(parameters)}")
     found = get_type_hints(rule).get(parameters[position])
     if not (inspect.isclass(found) and issubclass(found, Message)):
-        raise BadSettings(f"{where}: parameter `{parameters[position]}` must be annotated with a protobuf message class")
+        raise BadSettings(
+            f"{where}: parameter `{parameters[position]}` must be annotated with a protobuf message class"
+        )
     return found
 
 
@@ -67,4 +67,4 @@ def returned_types(rule: Callable[..., Any]) -> list[type[Message]]:
 
 def _is_sequence(hint: Any) -> bool:  # noqa: ANN401 - annotations are any object
     origin = get_origin(hint)
-    return inspect.isclass(origin) and issubclass(origin, typing.Sequence)  # type: ignore[arg-type]  # alias of the ABC
+    return inspect.isclass(origin) and issubclass(origin, typing.Sequence)

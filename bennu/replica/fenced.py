@@ -34,9 +34,10 @@ class Unresolved(SteppedDown):
 class FencedJournal:
     """One journal, followed and appended to.  `reader.position` is what has been read as effective."""
 
-    def __init__(self, log: Log, reader: JournalReader, absorb: Absorb) -> None:
+    def __init__(self, log: Log, reader: JournalReader, absorb: Absorb, *, chance: random.Random) -> None:
         self._log = log
         self._absorb = absorb
+        self._chance = chance
         self.reader = reader
         self.topic = reader.position.topic
 
@@ -48,7 +49,7 @@ class FencedJournal:
         while loop.time() < give_up_at:
             if await self._attempt(body, record):
                 return
-            await asyncio.sleep(wait_ms / 1000 * (0.5 + random.random()))  # noqa: S311, TID251 - jitter, not a secret
+            await asyncio.sleep(wait_ms / 1000 * (0.5 + self._chance.random()))
             wait_ms = min(2 * wait_ms, RETRY_MAX_MS)
         raise Unresolved(f"{self.topic}: an append stayed without a known outcome for {RESOLVE_TIMEOUT_MS} ms")
 

@@ -32,6 +32,11 @@ class Decision(NamedTuple):
     types: Sequence[str]
     events: Sequence[bytes]
 
+    @property
+    def answer(self) -> bytes:
+        """The reply's bytes, wherever they stand."""
+        return self.reply or (self.events[0] if self.events else b"")
+
 
 class RuleBroken(Exception):
     """A rule returned what its declaration does not allow."""
@@ -180,7 +185,7 @@ def _decision(rule: CommandRule, decided: Decided, events: Sequence[Message]) ->
 def _cloner(kind: AggregateKind) -> Callable[[State], State]:
     """How to copy a state before it evolves: a rule that raises half-way must leave the old one untouched."""
     if all(field.type in (int, str, bool, float, bytes) for field in msgspec.structs.fields(kind.state)):
-        shallow: Any = kind.state.__copy__  # msgspec's stubs don't show it; copy.copy() costs three times as much
+        shallow: Any = getattr(kind.state, "__copy__")  # noqa: B009 - msgspec's stubs don't show it; copy.copy() costs three times as much
         return shallow  # type: ignore[no-any-return]
     decode = msgspec.msgpack.Decoder(kind.state).decode
     return lambda state: decode(encode_state(state))

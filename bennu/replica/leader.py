@@ -6,7 +6,6 @@ the newest batch whose effects it saw: `answer_when_effective` is that one list 
 
 import asyncio
 import random
-import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -16,6 +15,7 @@ from bennu.errors import Unavailable
 from bennu.limits import CANDIDACY_WAIT_MS, DIGEST_EVERY_BATCHES, IDLE_BEFORE_WATCH_MS, RETRY_FIRST_MS
 from bennu.log.port import Log, Record
 from bennu.replica.batch import OpenBatch
+from bennu.replica.chance import system_chance
 from bennu.replica.clock import Clock, JournalClock
 from bennu.replica.fenced import Deposed, FencedJournal
 from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, Verdict, encode
@@ -38,12 +38,15 @@ class Candidate:
 class Replica:
     """State and position of one journal in one process; begins as a follower that has read nothing."""
 
-    def __init__(self, log: Log, topic: str, state: ReplicaState, clock: Clock) -> None:
+    def __init__(
+        self, log: Log, topic: str, state: ReplicaState, clock: Clock, *, chance: random.Random | None = None
+    ) -> None:
         self.log = log
         self.state = state
         self.clock = clock
         self.topic = topic
-        self.journal = FencedJournal(log, JournalReader(Position(topic)), self._absorb)
+        self._chance = chance or system_chance()
+        self.journal = FencedJournal(log, JournalReader(Position(topic)), self._absorb, chance=self._chance)
         self.leading = False
         self.open = OpenBatch(0)
         self._sealed: EventBatch | None = None
@@ -70,7 +73,7 @@ class Replica:
         An EpochStart of a process that died may land late and win; it is recognised by the silence after it.
         """
         while True:
-            while not await self._caught_up():
+            while not await self._caught_up():  # noqa: ASYNC110 - what is awaited happens in another process
                 await asyncio.sleep(RETRY_FIRST_MS / 1000)
             epoch, batch_no = self.position.epoch, self.position.batch_no
             start = self._epoch_start(candidate)
@@ -78,7 +81,7 @@ class Replica:
                 await self.journal.append(encode(start), start)
                 break
             except Deposed:
-                await asyncio.sleep(CANDIDACY_WAIT_MS / 1000 * (1 + random.random()))  # noqa: S311, TID251 - jitter
+                await asyncio.sleep(CANDIDACY_WAIT_MS / 1000 * (1 + self._chance.random()))
                 await self.journal.read_to_tail()
                 if self.position.batch_no > batch_no and self.position.epoch > epoch:
                     raise
@@ -97,7 +100,7 @@ class Replica:
         return EpochStart(
             format_version=FORMAT_VERSION,
             epoch=self.position.epoch + 1,
-            term=secrets.randbits(64),
+            term=self._chance.getrandbits(64),
             node=candidate.node,
             recorded_at_us=max(self.state.recorded_at_us, self.clock.wall_us()),
             partition=self.state.partition,

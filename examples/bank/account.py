@@ -22,7 +22,6 @@ from bank.v1.events_pb2 import (
 )
 from bank.v1.queries_pb2 import AccountView, GetAccount, GetStatement, StatementView
 from bank.v1.types_pb2 import AccountStatus
-
 from bennu.domain import Aggregate, Rejection, State, answers, decides, evolves
 
 MAX_BALANCE_MINOR = 2**63 - 1

@@ -3,7 +3,6 @@
 from bank.account import AccountRules
 from bank.transfer import TransferRules, TransferSaga
 from bank.v1 import bank_pb2
-
 from bennu.domain import App
 
 app = App(

@@ -11,7 +11,6 @@ from bank.v1.commands_pb2 import Transfer as TransferCommand
 from bank.v1.events_pb2 import TransferCompleted, TransferFailed, TransferRequested
 from bank.v1.queries_pb2 import GetTransfer, TransferView
 from bank.v1.types_pb2 import TransferStatus
-
 from bennu.domain import Aggregate, Rejection, Saga, State, Step, answers, decides, evolves
 
 NEVER, REQUESTED, COMPLETED, FAILED = (

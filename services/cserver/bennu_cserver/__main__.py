@@ -3,7 +3,6 @@
 import sys
 
 from bennu.ops.run import run_service
-
 from bennu_cserver.settings import CServerSettings
 from bennu_cserver.wiring import main
 

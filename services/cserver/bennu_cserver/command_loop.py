@@ -13,15 +13,13 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from bennu.domain.aggregate import Context
-from bennu.errors import JournalBroken
 from bennu.limits import DECIDE_CHUNK, INBOX_BYTES, INBOX_COMMANDS, LOG_INPUTS
 from bennu.replica.fold import AggregateFold, Decision, refuse
 from bennu.replica.leader import Replica
 from bennu.v1.position_pb2 import LogPosition
-
+from bennu_cserver.numbered import is_next
 from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, UNKNOWN, reply_of
 from bennu_cserver.submission import Prepared, Submission
-
 
 T = TypeVar("T")
 
@@ -82,13 +80,6 @@ class Partition:
         task.add_done_callback(lambda _: self._wake.set())
         return task
 
-    def await_effective(self, nothing: Submission, *, force: bool) -> None:
-        """Finish an empty submission when all that is in memory is effective; `force`: and one batch more."""
-        self._unanswered.add(nothing)
-        self.replica.open.forced |= force
-        self.replica.answer_when_effective(lambda number: self._finish(nothing, number))
-        self._wake.set()
-
     def stop(self) -> None:
         """Finish what is in line, then return from `lead`."""
         self._stopping = True
@@ -115,7 +106,7 @@ class Partition:
 
     def _decide(self, submission: Submission, command: Prepared) -> None:
         """One command: known already, refused, or decided into the open batch."""
-        if submission.source and not self._next_of_stream(submission):
+        if submission.source and not is_next(submission, self.replica):
             return
         window = self.replica.state.window
         known = window.get(command.command_id)
@@ -128,9 +119,8 @@ class Partition:
             return
         decision = self._rule(command, self.replica.tick())
         self.replica.open.add(command, decision)
-        reply = decision.reply or (decision.events[0] if decision.events else b"")
-        window.add(command.command_id, command.digest, decision.outcome, reply)
-        submission.replies.append(reply_of(decision.outcome, reply))
+        window.add(command.command_id, command.digest, decision.outcome, decision.answer)
+        submission.replies.append(reply_of(decision.outcome, decision.answer))
 
     def _rule(self, command: Prepared, recorded_at_us: int) -> Decision:
         if command.rule is None or command.message is None:
@@ -143,20 +133,6 @@ class Partition:
     def _carried_out(self, command_id: str) -> bool:
         known = self.replica.state.window.get(command_id)
         return known is not None and reply_of(known.outcome, known.reply)[0] == 0
-
-    def _next_of_stream(self, submission: Submission) -> bool:
-        """Whether this numbered command is the next of its saga's stream; one that was taken before is dropped."""
-        open_batch, source = self.replica.open, submission.source
-        last = open_batch.sources.get(source) or self.replica.state.sources.get(source, 0)
-        number = submission.first_no + submission.next
-        if number > last + 1:
-            raise JournalBroken(
-                f"{submission.input_topic}, offset {submission.input_offset - 1}: command {number} of stream {source} "
-                f"follows {last}; commands are missing, so nothing further may be decided"
-            )
-        if number == last + 1:
-            open_batch.sources[source] = number
-        return number == last + 1
 
     def _decided(self, submission: Submission) -> None:
         if submission.input_topic:

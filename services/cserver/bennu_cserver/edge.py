@@ -11,7 +11,6 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.status_pb2 import Status
 
 from bennu.domain.app import QueryRule
-
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.observed import Observed
 from bennu_cserver.replies import OK, status
@@ -37,7 +36,9 @@ class Edge:
     def handlers(self) -> grpc.GenericRpcHandler:
         """The domain's service, to be added to a server."""
         service = self._routes.app.service
-        methods = {m.name: grpc.unary_unary_rpc_method_handler(self._handler(m)) for m in service.methods}
+        methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            m.name: grpc.unary_unary_rpc_method_handler(self._handler(m)) for m in service.methods
+        }
         return grpc.method_handlers_generic_handler(service.full_name, methods)
 
     def _handler(self, method: MethodDescriptor) -> Handler:

@@ -20,7 +20,6 @@ from bennu.limits import (
 from bennu.replica.window import is_uuid7
 from bennu.v1 import options_pb2
 from bennu.v1.command_pb2 import Origin
-
 from bennu_cserver.replies import status
 from bennu_cserver.submission import Prepared, Reply
 
@@ -140,10 +139,12 @@ def origin_of(metadata: dict[str, str | bytes]) -> Origin:
 def _check_unknown(message: Message, name: str) -> None:
     known = type(message)()
     known.CopyFrom(message)
-    known.DiscardUnknownFields()  # type: ignore[attr-defined]  # missing in types-protobuf
+    known.DiscardUnknownFields()
     unknown_bytes = message.ByteSize() - known.ByteSize()
     if unknown_bytes > MAX_UNKNOWN_FIELD_BYTES:
-        raise invalid(f"{name} has {unknown_bytes} bytes in fields unknown here; at most {MAX_UNKNOWN_FIELD_BYTES} pass")
+        raise invalid(
+            f"{name} has {unknown_bytes} bytes in fields unknown here; at most {MAX_UNKNOWN_FIELD_BYTES} pass"
+        )
 
 
 def _key_field(message: Message) -> str:

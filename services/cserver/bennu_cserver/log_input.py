@@ -10,7 +10,6 @@ from bennu.domain.app import App
 from bennu.log.port import Log
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.wire.partitioning import partition_of
-
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
 from bennu_cserver.observed import Observed
@@ -50,7 +49,9 @@ class CommandLogReader:
             batch = parse_commands(body)
             commands = [self._command(intake, batch, i, offset) for i in range(len(batch.payloads))]
         except GarbageRecord as error:
-            logger.warning("garbage in the command log passed over", topic=self._topic, offset=offset, reason=str(error))
+            logger.warning(
+                "garbage in the command log passed over", topic=self._topic, offset=offset, reason=str(error)
+            )
             self._observed.garbage_records.inc()
             batch, commands = CommandBatch(), []
         found = Submission(commands, _nobody_waits)
@@ -66,7 +67,10 @@ class CommandLogReader:
         if command.rule is not None and command.message is not None:
             belongs = partition_of(command.rule.key(command.message), self._partitions)
             if belongs != self._number:
-                refusal = ("wrong_partition", f"belongs to partition {belongs} of {self._partitions}, not {self._number}")
+                refusal = (
+                    "wrong_partition",
+                    f"belongs to partition {belongs} of {self._partitions}, not {self._number}",
+                )
                 return command._replace(rule=None, refusal=refusal)
         return command._replace(compensates=batch.compensates[i]) if batch.compensates else command
 
@@ -109,9 +113,7 @@ def _problems(batch: CommandBatch) -> Iterator[str]:
         yield "a numbered stream begins at first_no 1"
     if len(batch.type_indexes) != count or max(batch.type_indexes, default=0) >= len(batch.types):
         yield "type_indexes do not fit payloads and types"
-    if batch.origin_indexes and (
-        len(batch.origin_indexes) != count or max(batch.origin_indexes) >= len(batch.origins)
-    ):
+    if batch.origin_indexes and (len(batch.origin_indexes) != count or max(batch.origin_indexes) >= len(batch.origins)):
         yield "origin_indexes do not fit payloads and origins"
     optional: tuple[Sequence[str], ...] = (batch.command_ids, batch.compensates)
     if any(column and len(column) != count for column in optional):

@@ -11,7 +11,6 @@ from bennu.replica.fenced import Deposed, SteppedDown
 from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Candidate, Replica
 from bennu.replica.state import ReplicaState
-
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
 from bennu_cserver.log_input import CommandLogReader
@@ -47,9 +46,7 @@ class Member:
                 observed.leading(self.number, False, str(error))
                 logger.warning("stepped down; rebuilding from the log", partition=self.number, reason=str(error))
 
-    async def _lead(
-        self, partition: Partition, intake: Intake, observed: Observed, stopping: asyncio.Event
-    ) -> None:
+    async def _lead(self, partition: Partition, intake: Intake, observed: Observed, stopping: asyncio.Event) -> None:
         replica = partition.replica
         reader = CommandLogReader(self.app, self.commands_topic, (self.number, self.partitions), observed=observed)
         self.partition = partition

@@ -10,7 +10,6 @@ from grpc import StatusCode
 from bennu.limits import RETRY_HINT_MS
 from bennu.replica.fold import FAILED, REJECTED
 from bennu.v1.command_pb2 import Rejection
-
 from bennu_cserver.submission import Reply
 
 OK = 0

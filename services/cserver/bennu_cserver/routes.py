@@ -10,8 +10,6 @@ from bennu.domain.app import App, QueryRule
 from bennu.limits import REPLY_TIMEOUT_MS
 from bennu.replica.fold import REJECTED, rejection_bytes
 from bennu.wire.partitioning import partition_of
-
-from bennu_cserver.command_loop import Partition
 from bennu_cserver.member import Member
 from bennu_cserver.replies import OVERLOADED, UNKNOWN, reply_of
 from bennu_cserver.submission import Prepared, Reply, Submission
@@ -29,7 +27,8 @@ class Routes:
 
     def partition_of(self, command: Prepared) -> int:
         """Number of the partition of a command that was prepared for deciding."""
-        assert command.rule is not None and command.message is not None
+        assert command.rule is not None
+        assert command.message is not None
         return partition_of(command.rule.key(command.message), len(self._members))
 
     async def submit(self, number: int, commands: Sequence[Prepared], size_bytes: int) -> Answered:
@@ -38,7 +37,12 @@ class Routes:
         if partition is None:
             return [UNKNOWN] * len(commands), ""
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        submission = Submission(commands, lambda _, batch_no: waiting.done() or waiting.set_result(batch_no))
+
+        def done(_: Submission, batch_no: int) -> None:
+            if not waiting.done():  # the caller may have given up
+                waiting.set_result(batch_no)
+
+        submission = Submission(commands, done)
         submission.bytes = size_bytes
         if not partition.submit(submission):
             return [OVERLOADED] * len(commands), ""
@@ -59,20 +63,10 @@ class Routes:
         if partition is None:
             return UNKNOWN, ""
         answer = partition.fold.answer(rule, query)
-        batch_no = await self._effective(partition, linearizable)
-        if batch_no < 0:
+        partition.replica.open.forced |= linearizable
+        _, token = await self.submit(number, (), 0)
+        if not token:
             return UNKNOWN, ""
-        token = f"{partition.replica.topic}:{batch_no}"
         if isinstance(answer, Rejection):
             return reply_of(REJECTED, rejection_bytes(*answer)), token
         return (0, answer.SerializeToString()), token
-
-    async def _effective(self, partition: Partition, linearizable: bool) -> int:
-        waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        submission = Submission((), lambda _, batch_no: waiting.done() or waiting.set_result(batch_no))
-        partition.await_effective(submission, force=linearizable)
-        try:
-            async with asyncio.timeout(REPLY_TIMEOUT_MS / 1000):
-                return await waiting
-        except TimeoutError:
-            return -1

@@ -11,7 +11,6 @@ from google.rpc.status_pb2 import Status
 from bennu.limits import MAX_FRAME_COMMANDS, STREAM_FRAMES
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
-
 from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.log_input import GarbageRecord, check_columns, origin_at
@@ -32,7 +31,7 @@ class Stream:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
-        handler = grpc.stream_stream_rpc_method_handler(self._execute)
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._execute)
         return grpc.method_handlers_generic_handler(SERVICE, {"Execute": handler})
 
     async def _execute(self, _requests: object, context: Context) -> None:
@@ -40,7 +39,7 @@ class Stream:
             origin = origin_of(checked(context))
             slots, writing = asyncio.Semaphore(STREAM_FRAMES), asyncio.Lock()
             async with asyncio.TaskGroup() as group:
-                while (request := await context.read()) is not grpc.aio.EOF:
+                while isinstance(request := await context.read(), bytes):
                     await slots.acquire()
                     frame = parse_frame(request)
                     task = group.create_task(self._answer(frame, origin, context, writing))

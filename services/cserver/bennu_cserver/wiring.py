@@ -16,7 +16,6 @@ from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
 from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
-
 from bennu_cserver.edge import Edge
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
@@ -33,9 +32,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
     app = load_app(settings.app)
     clock = SystemClock()
     observed = Observed(running.metrics, running.readiness, settings.partitions)
-    candidate = Candidate(
-        running.node, max(1, settings.window_count // settings.partitions), settings.window_age_ms
-    )
+    candidate = Candidate(running.node, max(1, settings.window_count // settings.partitions), settings.window_age_ms)
     async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
         members = [
             Member(app, number, settings.partitions, log=log, candidate=candidate)
