@@ -1,6 +1,9 @@
 # One word for everything; `make` alone says which.  Every target first makes sure that `.venv` is complete.
 
-PYTHON ?= python3
+# 3.11 is what the tests run on; any newer one is taken where it is missing.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+works = $(shell $(1) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(1))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,$(call works,$(name))) python3)
 LOG ?= sqlite
 ARGS ?=
 UPGRADE ?=
@@ -30,8 +33,8 @@ setup: $(STAMP)
 
 # uv installs in seconds what takes pip two minutes; pip takes over where uv cannot (a mirror that only pip is told of).
 $(STAMP): pyproject.toml requirements/bootstrap.txt requirements/dev.txt tools/validate_proto.py tools/protoc.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo 'Bennu needs Python 3.11 or newer and `$(PYTHON)` is not: run `make PYTHON=/path/to/python3.11`.' >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { \
+	  echo 'Bennu needs Python 3.11 or newer and `$(PYTHON)` is not: run `make setup PYTHON=/path/to/python3.11`.' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 	  echo '`$(PYTHON) -m venv` failed, see above: some systems have it in a package of its own (python3-venv).' >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt

@@ -145,9 +145,9 @@ class MemoryLog:
             offset = state.end - 1
             await asyncio.sleep(0)  # others run between two appends, as they do with a real broker
             return offset
-        return await self._append_with_faults(state, topic, record, timeout_ms=timeout_ms)
+        return await self._append_with_faults(state, topic, record=record, timeout_ms=timeout_ms)
 
-    async def _append_with_faults(self, state: _Topic, topic: str, record: bytes, *, timeout_ms: int) -> int:
+    async def _append_with_faults(self, state: _Topic, topic: str, *, record: bytes, timeout_ms: int) -> int:
         faults, random, loop = self._broker.faults, self._broker.random, asyncio.get_running_loop()
         fate = _draw(faults, random)
         if fate == "refuse":
@@ -174,7 +174,7 @@ class MemoryLog:
         while not self._closed:
             state = self._broker.topic(topic)
             changed = state.changed
-            if chunk := _chunk(state, topic, offset):
+            if chunk := _chunk(state, topic, offset=offset):
                 offset = chunk[-1].offset + 1
                 await asyncio.sleep(0)  # a long replay lets others run
                 yield chunk
@@ -191,7 +191,7 @@ def _draw(faults: Faults, random: Random) -> str:
     return "land"
 
 
-def _chunk(state: _Topic, topic: str, offset: int) -> list[Record]:
+def _chunk(state: _Topic, topic: str, *, offset: int) -> list[Record]:
     if offset < state.first:
         raise OffsetGone(f"{topic}: offset {offset} is gone, the first one kept is {state.first}")
     if offset > state.end:

@@ -107,13 +107,13 @@ class SqliteLog:
             raise AppendRefused(f"{topic}: {state.waiting} appends are waiting already", final=False)
         state.waiting += 1
         try:
-            offset = await self._append(state, topic, record, timeout_ms=timeout_ms)
+            offset = await self._append(state, topic, record=record, timeout_ms=timeout_ms)
         finally:
             state.waiting -= 1
             state.wake()  # also after an unknown outcome: it may be there
         return offset
 
-    async def _append(self, state: _Topic, topic: str, record: bytes, *, timeout_ms: int) -> int:
+    async def _append(self, state: _Topic, topic: str, *, record: bytes, timeout_ms: int) -> int:
         deadline_s = time.monotonic() + timeout_ms / 1000
         written = state.writer.threads.submit(state.writer.file.append, record, deadline_s)
         try:

@@ -38,8 +38,9 @@ class Redactor:
             return [self.value(item) for item in value]
         return self.text(value if isinstance(value, str) else repr(value))
 
-    def __call__(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """As structlog calls it, last before the line is rendered."""
+    def __call__(self, *call: Any) -> MutableMapping[str, Any]:  # noqa: ANN401 - logger, method and event, as structlog has them
+        """A structlog processor, the last one before the line is rendered."""
+        event: MutableMapping[str, Any] = call[-1]
         for key, value in event.items():
             if not key.startswith("_"):  # structlog's own, taken out by its formatter
                 event[key] = MASK if value and _SECRET_KEY.search(key) else self.value(value)

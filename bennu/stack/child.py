@@ -69,6 +69,7 @@ class Child:
         """Start without waiting; a program that runs already is left alone."""
         if self.running:
             return
+        self.kill()  # closes what a process that ended by itself left open
         self._from = self.output.stat().st_size if self.output.exists() else 0
         program = self.program
         launcher = [sys.executable, "-I", "-S", guard.__file__, str(program.uid), str(program.gid)]

@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from jgo.maven import MavenContext
-
 from bennu.errors import BadSettings, Unavailable
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
@@ -107,11 +105,13 @@ def _fetch_one(repository: Path, jar: Jar) -> Path:
         problem = _download(repository, jar)
         if not problem and _sha256(path) == jar.sha256:
             return path
-    raise _failure(jar, path, problem)
+    raise _failure(jar, path, problem=problem)
 
 
 def _download(repository: Path, jar: Jar) -> str:
     """Why it failed; empty when the file is there."""
+    from jgo.maven import MavenContext  # half a second: only when something must be fetched
+
     context = MavenContext(repo_cache=repository, timeout=FETCH_TIMEOUT_S)
     component = context.project(jar.group, jar.artifact).at_version(jar.version)
     try:
@@ -121,7 +121,7 @@ def _download(repository: Path, jar: Jar) -> str:
     return ""
 
 
-def _failure(jar: Jar, path: Path, problem: str) -> Unavailable | BadSettings:
+def _failure(jar: Jar, path: Path, *, problem: str) -> Unavailable | BadSettings:
     if problem:
         return Unavailable(
             f"cannot fetch {jar.coordinate} ({ATTEMPTS} attempts): {problem}. Is this machine allowed to reach a Maven "

@@ -59,9 +59,9 @@ class Postgres(Owned):
         account = postgres_account()
         install = reachable_install(account)
         place = reachable_folder(self.folder / "cluster", account)
-        self._password = _initialize(install, place, account)
+        self._password = _initialize(install, place, account=account)
         self._port = _choose_port(place)
-        command = server_command(install, place / "data", self._port)
+        command = server_command(install, place / "data", port=self._port)
         program = Program("postgres", command, READY, account.uid, account.gid)
         self._server = PostgresServer(program, self.folder / "postgres.out", data=place / "data")
         self._server.start()
@@ -92,7 +92,7 @@ class PostgresServer(Child):
             time.sleep(0.1)
 
 
-def server_command(install: Path, data: Path, port: int) -> list[str]:
+def server_command(install: Path, data: Path, *, port: int) -> list[str]:
     """How the server is run; the reasons are in the comments."""
     settings = {
         "listen_addresses": HOST,
@@ -116,7 +116,7 @@ def forget_dead_server(data: Path) -> None:
             note.unlink()
 
 
-def _initialize(install: Path, place: Path, account: Account) -> str:
+def _initialize(install: Path, place: Path, *, account: Account) -> str:
     """The password; the data folder is made at first, and only a whole one gets its final name."""
     secret, data, half = place / "password", place / "data", place / f"data-{secrets.token_hex(4)}"
     if data.exists():
@@ -124,12 +124,12 @@ def _initialize(install: Path, place: Path, account: Account) -> str:
     secret.touch(mode=0o600)
     secret.write_text(secrets.token_urlsafe(16))
     os.chown(secret, account.uid, account.gid)
-    _initdb(install, half, secret, account)
+    _initdb(install, half, secret=secret, account=account)
     half.rename(data)
     return secret.read_text()
 
 
-def _initdb(install: Path, data: Path, secret: Path, account: Account) -> None:
+def _initdb(install: Path, data: Path, *, secret: Path, account: Account) -> None:
     locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     command = [str(install / "bin" / "initdb"), "-D", str(data), "-U", USER, f"--pwfile={secret}", *locale]
     other = account.uid != os.getuid()

@@ -6,6 +6,9 @@
         mq.broker.start()                   # the same ports, the same store
 
 The folder holds the store, the settings, the output and the logs; the same folder may be used again later.
+
+RocketMQ offers no setting for two addresses: the proxy's ports and the broker's port for replicas listen on every
+interface.  All the others listen on the loopback address alone.
 """
 
 import json
@@ -78,6 +81,11 @@ class RocketMQ(Owned):
         return f"{HOST}:{self._ports.proxy}"
 
     @property
+    def grpc_address(self) -> str:
+        """HOST:PORT of the proxy's door for gRPC alone, one hop shorter."""
+        return f"{HOST}:{self._ports.grpc}"
+
+    @property
     def log_url(self) -> str:
         """What `bennu.log.open` takes."""
         if self.mode is Mode.CLUSTER:
@@ -129,6 +137,7 @@ def choose_ports(folder: Path) -> Ports:
     remembered = folder / "ports.json"
     if remembered.exists():
         ports = Ports(**json.loads(remembered.read_text()))
-        if all(map(is_free, asdict(ports).values())):
+        neighbours = [ports.broker + offset for offset in BROKER_PORTS]
+        if all(map(is_free, [*asdict(ports).values(), *neighbours])):
             return ports
     return Ports(namesrv=free_port(), broker=free_port(BROKER_PORTS), proxy=free_port(), grpc=free_port())

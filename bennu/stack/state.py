@@ -6,15 +6,19 @@ so that a stale file or a reused process id can never mislead.
 
 import fcntl
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from bennu.errors import BadSettings
 
 STATE = "state.json"
 LOCK = "lock"
+LOCK_DELAYS_S = (0, 0.02, 0.05, 0.1)
+"""Whoever asks whether the lock is held takes it for a moment."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,21 @@ def held(folder: Path) -> Iterator[None]:
     """Be the folder's one supervisor inside the block.  Raises `BadSettings` when there is one already."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadSettings(f"the stack in {folder} is up already: take it down, or use another --dir") from None
+        if not any(_locked(lock, fcntl.LOCK_EX, delay_s=delay_s) for delay_s in LOCK_DELAYS_S):
+            raise BadSettings(f"the stack in {folder} is up already: take it down, or use another --dir")
         try:
             yield
         finally:
             (folder / STATE).unlink(missing_ok=True)
+
+
+def _locked(lock: IO[str], kind: int, *, delay_s: float = 0) -> bool:
+    time.sleep(delay_s)
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_held(folder: Path) -> bool:
@@ -47,11 +58,7 @@ def is_held(folder: Path) -> bool:
     if not (folder / LOCK).exists():
         return False
     with (folder / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not _locked(lock, fcntl.LOCK_SH)
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -64,6 +71,9 @@ def write_state(folder: Path, state: State) -> None:
 
 def read_state(folder: Path) -> State | None:
     """The state of a living supervisor."""
-    if not is_held(folder) or not (folder / STATE).exists():
+    if not is_held(folder):
         return None
-    return State(**json.loads((folder / STATE).read_text()))
+    try:
+        return State(**json.loads((folder / STATE).read_text()))
+    except FileNotFoundError:
+        return None

@@ -64,7 +64,7 @@ Global___SagaStatus: _TypeAlias = SagaStatus  # noqa: Y015
 @_typing.final
 class SagaStarted(_message.Message):
     """The events of a saga's journal.  A saga is started by an event of a domain; it issues commands, hears of their
-    outcome, and ends.
+    outcome, and ends.  The state of a saga follows from these alone, and so does what it does next.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -76,14 +76,21 @@ class SagaStarted(_message.Message):
     TRIGGER_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    CAUSATION_ID_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
+    """Definition and key, such as `TransferSaga:t-17`."""
     definition: _builtins.str
     version: _builtins.int
     trigger_type: _builtins.str
-    """The event that started it."""
+    """The event that started it, by its newest type."""
     trigger: _builtins.bytes
     correlation_id: _builtins.str
+    """Of the command that this event answered."""
     traceparent: _builtins.str
+    causation_id: _builtins.str
+    instance: _builtins.str
+    """Partition and sequence number of that event, such as `0-4711`: sagas of one id, one after another, differ by it."""
     def __init__(
         self,
         *,
@@ -94,10 +101,12 @@ class SagaStarted(_message.Message):
         trigger: _builtins.bytes = ...,
         correlation_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        causation_id: _builtins.str = ...,
+        instance: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "definition", b"definition", "saga_id", b"saga_id", "traceparent", b"traceparent", "trigger", b"trigger", "trigger_type", b"trigger_type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causation_id", b"causation_id", "correlation_id", b"correlation_id", "definition", b"definition", "instance", b"instance", "saga_id", b"saga_id", "traceparent", b"traceparent", "trigger", b"trigger", "trigger_type", b"trigger_type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -105,7 +114,7 @@ Global___SagaStarted: _TypeAlias = SagaStarted  # noqa: Y015
 
 @_typing.final
 class SagaCommandIssued(_message.Message):
-    """A command to be sent; the journal is the outbox."""
+    """A command to be sent; the journal is the outbox.  Its correlation id is the saga's id."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -119,11 +128,10 @@ class SagaCommandIssued(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     COMPENSATES_FIELD_NUMBER: _builtins.int
     DUE_AT_US_FIELD_NUMBER: _builtins.int
-    CORRELATION_ID_FIELD_NUMBER: _builtins.int
     CAUSATION_ID_FIELD_NUMBER: _builtins.int
-    TRACEPARENT_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     step: _builtins.int
+    """Index in the definition's steps; for a closing command, their number."""
     role: Global___SagaCommandRole.ValueType
     destination: _builtins.str
     """Topic of the command log, and the number in the stream this journal → that log."""
@@ -134,9 +142,8 @@ class SagaCommandIssued(_message.Message):
     compensates: _builtins.str
     due_at_us: _builtins.int
     """0: waits for ever.  Else journaled time at which the step times out."""
-    correlation_id: _builtins.str
     causation_id: _builtins.str
-    traceparent: _builtins.str
+    """Id of the command whose outcome led to this one."""
     def __init__(
         self,
         *,
@@ -150,13 +157,11 @@ class SagaCommandIssued(_message.Message):
         payload: _builtins.bytes = ...,
         compensates: _builtins.str = ...,
         due_at_us: _builtins.int = ...,
-        correlation_id: _builtins.str = ...,
         causation_id: _builtins.str = ...,
-        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causation_id", b"causation_id", "command_id", b"command_id", "compensates", b"compensates", "correlation_id", b"correlation_id", "destination", b"destination", "due_at_us", b"due_at_us", "no", b"no", "payload", b"payload", "role", b"role", "saga_id", b"saga_id", "step", b"step", "traceparent", b"traceparent", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causation_id", b"causation_id", "command_id", b"command_id", "compensates", b"compensates", "destination", b"destination", "due_at_us", b"due_at_us", "no", b"no", "payload", b"payload", "role", b"role", "saga_id", b"saga_id", "step", b"step", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -176,6 +181,7 @@ class SagaCommandAnswered(_message.Message):
     command_id: _builtins.str
     accepted: _builtins.bool
     reason: _builtins.str
+    """Of a refusal."""
     def __init__(
         self,
         *,
@@ -194,6 +200,8 @@ Global___SagaCommandAnswered: _TypeAlias = SagaCommandAnswered  # noqa: Y015
 
 @_typing.final
 class SagaTimerFired(_message.Message):
+    """The awaited forward command was not answered in time."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SAGA_ID_FIELD_NUMBER: _builtins.int
@@ -213,6 +221,36 @@ class SagaTimerFired(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SagaTimerFired: _TypeAlias = SagaTimerFired  # noqa: Y015
+
+@_typing.final
+class SagaRuleFailed(_message.Message):
+    """The definition could not make a command: it raised, or made what the app does not know.  Counts as a refusal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    step: _builtins.int
+    role: Global___SagaCommandRole.ValueType
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        role: Global___SagaCommandRole.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "role", b"role", "saga_id", b"saga_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaRuleFailed: _TypeAlias = SagaRuleFailed  # noqa: Y015
 
 @_typing.final
 class SagaEnded(_message.Message):
@@ -238,3 +276,31 @@ class SagaEnded(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SagaEnded: _TypeAlias = SagaEnded  # noqa: Y015
+
+@_typing.final
+class SagaInputPart(_message.Message):
+    """A batch of an input journal whose effects did not fit into one batch of this one: how far this one goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    BATCH_NO_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    topic: _builtins.str
+    batch_no: _builtins.int
+    entries: _builtins.int
+    """Entries of that batch whose effects are journaled."""
+    def __init__(
+        self,
+        *,
+        topic: _builtins.str = ...,
+        batch_no: _builtins.int = ...,
+        entries: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_no", b"batch_no", "entries", b"entries", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaInputPart: _TypeAlias = SagaInputPart  # noqa: Y015

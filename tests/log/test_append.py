@@ -1,9 +1,9 @@
-"""Appending to RocketMQ, against a proxy that says what the test wants: every answer is refused or unknown, nothing else."""
+"""Appending to RocketMQ, against a proxy that says what the test wants: refused or unknown, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import pytest
@@ -16,10 +16,13 @@ from bennu.log.rocketmq.routes import Routes
 from bennu.log.rocketmq.session import Session
 from bennu.log.rocketmq.settings import Address, Credentials, RocketmqSettings
 from bennu.log.rocketmq.stubs import definition, service, stubs
-from tests.log.conformance import run
+from tests.log.helpers import run
+
+Wire: TypeAlias = Any
+"""Messages of the generated code, which comes without types."""
 
 
-def said(code: int, *, offset: int = 0, entry: int | None = None) -> Any:
+def said(code: int, *, offset: int = 0, entry: int | None = None) -> Wire:
     """A `SendMessageResponse`."""
     answer = service.SendMessageResponse()
     answer.status.code = code
@@ -33,19 +36,27 @@ class Proxy(stubs.MessagingServiceServicer):  # type: ignore[misc]  # generated 
     """Answers `SendMessage` as `script` says, and remembers who came."""
 
     def __init__(self) -> None:
-        self.script: Callable[[], Awaitable[Any]] = self._ok
+        self.script: Callable[[], Awaitable[Wire]] = self._ok
         self.sent: list[bytes] = []
+        self.news = asyncio.Condition()
         self.in_flight = self.most_in_flight = 0
-        self.greetings: asyncio.Queue[Any] = asyncio.Queue(maxsize=100)
+        self.greetings: asyncio.Queue[Wire] = asyncio.Queue(maxsize=100)
         self.metadata: dict[str, str] = {}
         self.heartbeat_code = definition.OK
 
-    async def _ok(self) -> Any:
+    async def received(self, how_many: int) -> None:
+        """Wait until so many appends have arrived."""
+        async with self.news:
+            await self.news.wait_for(lambda: len(self.sent) >= how_many)
+
+    async def _ok(self) -> Wire:
         return said(definition.OK, offset=len(self.sent) - 1)
 
-    async def SendMessage(self, request: Any, context: Any) -> Any:
+    async def SendMessage(self, request: Wire, context: Wire) -> Wire:  # noqa: N802  gRPC's name
         self.metadata = dict(context.invocation_metadata())
         self.sent.append(request.messages[0].body)
+        async with self.news:
+            self.news.notify_all()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -56,19 +67,19 @@ class Proxy(stubs.MessagingServiceServicer):  # type: ignore[misc]  # generated 
             await context.abort(answer, "as the test says")
         return answer
 
-    async def QueryRoute(self, request: Any, _context: Any) -> Any:
+    async def QueryRoute(self, request: Wire, _context: Wire) -> Wire:  # noqa: N802  gRPC's name
         answer = service.QueryRouteResponse()
         answer.status.code = definition.OK
         queue = answer.message_queues.add(topic=request.topic)
         queue.broker.name = "broker-a"
         return answer
 
-    async def Heartbeat(self, _request: Any, _context: Any) -> Any:
+    async def Heartbeat(self, _request: Wire, _context: Wire) -> Wire:  # noqa: N802  gRPC's name
         answer = service.HeartbeatResponse()
         answer.status.code = self.heartbeat_code
         return answer
 
-    async def Telemetry(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+    async def Telemetry(self, requests: AsyncIterator[Wire], _context: Wire) -> AsyncIterator[Wire]:  # noqa: N802  gRPC's name
         async for command in requests:
             await self.greetings.put(command.settings)
             yield command
@@ -84,7 +95,7 @@ async def _appender(
     await server.start()
     session = Session(address, credentials)
     try:
-        yield proxy, Appender(session, _Routes(session, Admin(RocketmqSettings(address)), gone)), session
+        yield proxy, Appender(session, _Routes(session, Admin(RocketmqSettings(address)), gone=gone)), session
     finally:
         await session.close()
         await server.stop(None)
@@ -93,7 +104,7 @@ async def _appender(
 class _Routes(Routes):
     """Knows whether the topic is gone because the test says so."""
 
-    def __init__(self, session: Session, admin: Admin, gone: bool) -> None:
+    def __init__(self, session: Session, admin: Admin, *, gone: bool) -> None:
         super().__init__(session, admin)
         self.gone = gone
 
@@ -101,11 +112,13 @@ class _Routes(Routes):
         return self.gone
 
 
-async def _never() -> Any:
+async def _never() -> Wire:
     await asyncio.Event().wait()
 
 
 def test_an_acknowledged_append_returns_its_offset() -> None:
+    """OK with an entry is the only success."""
+
     async def body() -> None:
         async with _appender() as (proxy, appender, _):
             assert [await appender.append("t", b"%d" % n, timeout_ms=5_000) for n in range(3)] == [0, 1, 2]
@@ -136,11 +149,13 @@ def test_an_acknowledged_append_returns_its_offset() -> None:
 )
 @pytest.mark.parametrize("in_entry", [False, True])
 def test_what_the_proxy_answers_is_refused_or_unknown(code: str, final: bool | None, in_entry: bool) -> None:
+    """Only answers on the short list are refusals, at the top or in the entry."""
+
     async def body() -> None:
         async with _appender() as (proxy, appender, _):
             number = definition.Code.Value(code)
 
-            async def script() -> Any:
+            async def script() -> Wire:
                 return said(definition.OK, entry=number) if in_entry else said(number)
 
             proxy.script = script
@@ -174,10 +189,12 @@ async def _ends(appender: Appender, final: bool | None) -> None:
     ],
 )
 def test_a_failed_call_is_unknown_unless_we_were_not_let_in(code: grpc.StatusCode, final: bool | None) -> None:
+    """A call that failed may have been carried out."""
+
     async def body() -> None:
         async with _appender() as (proxy, appender, _):
 
-            async def script() -> Any:
+            async def script() -> Wire:
                 return code
 
             proxy.script = script
@@ -187,10 +204,12 @@ def test_a_failed_call_is_unknown_unless_we_were_not_let_in(code: grpc.StatusCod
 
 
 def test_an_answer_without_entries_proves_nothing() -> None:
+    """OK without an offset is unknown."""
+
     async def body() -> None:
         async with _appender() as (proxy, appender, _):
 
-            async def script() -> Any:
+            async def script() -> Wire:
                 answer = service.SendMessageResponse()
                 answer.status.code = definition.OK
                 return answer
@@ -202,10 +221,12 @@ def test_an_answer_without_entries_proves_nothing() -> None:
 
 
 def test_a_topic_that_is_certainly_gone_is_final() -> None:
+    """A topic not found is final once who keeps the topics agrees."""
+
     async def body() -> None:
         async with _appender(gone=True) as (proxy, appender, _):
 
-            async def script() -> Any:
+            async def script() -> Wire:
                 return said(definition.TOPIC_NOT_FOUND)
 
             proxy.script = script
@@ -215,6 +236,8 @@ def test_a_topic_that_is_certainly_gone_is_final() -> None:
 
 
 def test_one_topic_has_one_append_in_flight_and_others_do_not_wait_for_it() -> None:
+    """Two requests in flight could change places, so a second waits, or was certainly not sent."""
+
     async def body() -> None:
         async with _appender() as (proxy, appender, _):
             await asyncio.gather(*(appender.append("t", b"%d" % n, timeout_ms=20_000) for n in range(20)))
@@ -223,8 +246,7 @@ def test_one_topic_has_one_append_in_flight_and_others_do_not_wait_for_it() -> N
             proxy.script = _never
             stuck = asyncio.ensure_future(appender.append("t", b"stuck", timeout_ms=20_000))
             other = asyncio.ensure_future(appender.append("other", b"also sent", timeout_ms=20_000))
-            while len(proxy.sent) < 22:
-                await asyncio.sleep(0)
+            await proxy.received(22)
             with pytest.raises(AppendRefused) as refused:
                 await appender.append("t", b"never sent", timeout_ms=300)
             assert not refused.value.final
@@ -238,13 +260,14 @@ def test_one_topic_has_one_append_in_flight_and_others_do_not_wait_for_it() -> N
 
 
 def test_closing_the_session_makes_what_is_under_way_unknown() -> None:
+    """grpc cancels calls of a closed channel; the caller is not cancelled by that."""
+
     async def body() -> None:
         async with _appender() as (proxy, appender, session):
             await appender.append("t", b"x", timeout_ms=5_000)
             proxy.script = _never
             sending = asyncio.ensure_future(appender.append("t", b"y", timeout_ms=20_000))
-            while len(proxy.sent) < 2:
-                await asyncio.sleep(0)
+            await proxy.received(2)
             await session.close()
             with pytest.raises(AppendUnknown):
                 await sending
@@ -253,6 +276,8 @@ def test_closing_the_session_makes_what_is_under_way_unknown() -> None:
 
 
 def test_nobody_there_is_an_outcome_in_time() -> None:
+    """Without a proxy nothing was sent, and the caller hears so by its deadline."""
+
     async def body() -> None:
         session = Session(Address("127.0.0.1", 1), None)
         appender = Appender(session, Routes(session, Admin(RocketmqSettings(Address("127.0.0.1", 1)))))
@@ -267,6 +292,8 @@ def test_nobody_there_is_an_outcome_in_time() -> None:
 def test_a_session_greets_with_its_settings_and_again_when_the_proxy_forgot_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Code 40015 to a heartbeat is answered with the settings."""
+
     async def body() -> None:
         monkeypatch.setattr(session_module, "_HEARTBEAT_INTERVAL_S", 0.01)
         async with _appender() as (proxy, appender, _):
@@ -279,6 +306,8 @@ def test_a_session_greets_with_its_settings_and_again_when_the_proxy_forgot_it(
 
 
 def test_several_deadlines_in_a_row_replace_the_channel() -> None:
+    """A channel that only times out is not trusted to notice by itself."""
+
     async def body() -> None:
         async with _appender() as (proxy, appender, session):
             await appender.append("t", b"x", timeout_ms=5_000)
@@ -294,6 +323,8 @@ def test_several_deadlines_in_a_row_replace_the_channel() -> None:
 
 
 def test_credentials_sign_each_call_and_the_secret_does_not_travel() -> None:
+    """ACL 2.0 sends a signature over the moment."""
+
     async def body() -> None:
         async with _appender(credentials=Credentials("key", "hidden")) as (proxy, appender, _):
             await appender.append("t", b"x", timeout_ms=5_000)
@@ -306,7 +337,8 @@ def test_credentials_sign_each_call_and_the_secret_does_not_travel() -> None:
 
 
 def test_importing_the_stubs_leaves_no_half_made_package_behind() -> None:
-    import sys  # noqa: PLC0415
+    """Who imports the official client later gets the whole of it."""
+    import sys
 
     assert stubs is not None
     assert "rocketmq" not in sys.modules

@@ -13,7 +13,8 @@ from bennu import log as bennu_log
 from bennu.errors import AppendRefused, AppendUnknown, OffsetBeyondTail, RecordBroken, TopicMissing
 from bennu.log.port import Log
 from bennu.log.sqlite_file import TopicFile
-from tests.log.conformance import LogConformance, Rig, bodies, expect_unknown, fails, run, take
+from tests.log.conformance import LogConformance, Rig
+from tests.log.helpers import bodies, expect_unknown, fails, run, take
 
 
 class SqliteRig:
@@ -29,11 +30,11 @@ class SqliteRig:
         with closing(sqlite3.connect(self.directory / f"{topic}.sqlite", isolation_level=None)) as connection:
             connection.execute(statement)
 
-    async def expire_before(self, _log: Log, topic: str, offset: int) -> int:
+    async def expire_before(self, _log: Log, topic: str, *, offset: int) -> int:
         self.sql(topic, f"DELETE FROM record WHERE offset < {offset}")
         return offset
 
-    async def append_unheard(self, log: Log, topic: str, record: bytes) -> None:
+    async def append_unheard(self, log: Log, topic: str, *, record: bytes) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TopicFile, "_commit", _commit_and_fail)
             await expect_unknown(lambda: log.append(topic, record))
@@ -77,6 +78,8 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def test_two_processes_write_while_a_third_reads(rig: SqliteRig) -> None:
+    """Each process is told the offsets that the reader finds."""
+
     async def body() -> None:
         async with _topic(rig, records=0) as log:
             reading = asyncio.ensure_future(take(log, "t", start=0, count=400))
@@ -90,6 +93,8 @@ def test_two_processes_write_while_a_third_reads(rig: SqliteRig) -> None:
 
 
 def test_what_a_killed_process_was_told_is_there_once_and_in_order(rig: SqliteRig) -> None:
+    """kill -9 loses nothing acknowledged and leaves no lock behind."""
+
     async def body() -> None:
         async with _topic(rig, records=0) as log:
             writer = await _start_writer(rig, "a")
@@ -114,29 +119,35 @@ async def _start_writer(rig: SqliteRig, name: str) -> asyncio.subprocess.Process
 
 
 def test_a_flipped_bit_is_named_after_the_good_records(rig: SqliteRig) -> None:
+    """SQLite checks no content: the record's own checksum does."""
+
     async def body() -> None:
         async with _topic(rig, records=10) as log:
             rig.sql("t", "UPDATE record SET body = x'00' WHERE offset = 7")
             assert len(await take(log, "t", start=0, count=7)) == 7
-            message = str(await fails(RecordBroken, log, "t", 0))
-            assert "t" in message and "7" in message
+            message = str(await fails(RecordBroken, log, topic="t", offset=0))
+            assert "7" in message
 
     run(body())
 
 
 def test_a_hole_is_named(rig: SqliteRig) -> None:
+    """A missing record is never stepped over."""
+
     async def body() -> None:
         async with _topic(rig, records=10) as log:
             rig.sql("t", "DELETE FROM record WHERE offset = 7")
-            assert "7" in str(await fails(RecordBroken, log, "t", 0))
+            assert "7" in str(await fails(RecordBroken, log, topic="t", offset=0))
 
     run(body())
 
 
 def test_a_lost_tail_is_noticed_by_a_reader_that_waits(rig: SqliteRig) -> None:
+    """A reader further than the end is told so."""
+
     async def body() -> None:
         async with _topic(rig, records=10) as log:
-            at_tail = asyncio.ensure_future(fails(OffsetBeyondTail, log, "t", 10))
+            at_tail = asyncio.ensure_future(fails(OffsetBeyondTail, log, topic="t", offset=10))
             await asyncio.sleep(0)
             rig.sql("t", "DELETE FROM record WHERE offset >= 8")
             await at_tail
@@ -145,12 +156,14 @@ def test_a_lost_tail_is_noticed_by_a_reader_that_waits(rig: SqliteRig) -> None:
 
 
 def test_a_file_that_is_no_database_is_named(rig: SqliteRig) -> None:
+    """A spoilt file is broken, not empty."""
+
     async def body() -> None:
         async with _topic(rig, records=0):
             pass
         (rig.directory / "t.sqlite").write_bytes(b"garbage" * 4096)
         async with rig.open() as log:
-            await fails(RecordBroken, log, "t", 0)
+            await fails(RecordBroken, log, topic="t", offset=0)
             with pytest.raises(AppendRefused):
                 await log.append("t", b"x")
 
@@ -158,9 +171,11 @@ def test_a_file_that_is_no_database_is_named(rig: SqliteRig) -> None:
 
 
 def test_a_topic_removed_at_run_time_is_missing_and_takes_nothing(rig: SqliteRig) -> None:
+    """A file that is in no directory any more takes no records."""
+
     async def body() -> None:
         async with _topic(rig, records=3) as log:
-            at_tail = asyncio.ensure_future(fails(TopicMissing, log, "t", 3))
+            at_tail = asyncio.ensure_future(fails(TopicMissing, log, topic="t", offset=3))
             await asyncio.sleep(0)
             for path in rig.directory.glob("t.sqlite*"):
                 path.unlink()
@@ -173,6 +188,8 @@ def test_a_topic_removed_at_run_time_is_missing_and_takes_nothing(rig: SqliteRig
 
 
 def test_a_file_locked_beyond_the_deadline_refuses_and_serves_again(rig: SqliteRig) -> None:
+    """A lock not got means nothing was written, and readers do not need it."""
+
     async def body() -> None:
         async with _topic(rig, records=1) as log:
             with closing(sqlite3.connect(rig.directory / "t.sqlite", isolation_level=None)) as holder:
@@ -187,6 +204,8 @@ def test_a_file_locked_beyond_the_deadline_refuses_and_serves_again(rig: SqliteR
 
 
 def test_a_full_disk_refuses_and_loses_nothing(rig: SqliteRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk refuses what does not fit and takes what does."""
+
     async def body() -> None:
         async with _topic(rig, records=5) as log:
             pass
@@ -211,6 +230,8 @@ def test_a_full_disk_refuses_and_loses_nothing(rig: SqliteRig, monkeypatch: pyte
 
 
 def test_a_disk_that_stalls_makes_the_outcome_unknown(rig: SqliteRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stuck commit is unknown; what waited behind it was not begun."""
+
     async def body() -> None:
         async with _topic(rig, records=0) as log:
             loop, stall = asyncio.get_running_loop(), asyncio.Event()
@@ -233,6 +254,8 @@ def test_a_disk_that_stalls_makes_the_outcome_unknown(rig: SqliteRig, monkeypatc
 
 
 def test_a_log_that_cannot_be_opened_is_waited_for(rig: SqliteRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trouble with the disk is no end of the log."""
+
     async def body() -> None:
         async with _topic(rig, records=1) as log:
             failures = iter([sqlite3.OperationalError("unable to open database file"), OSError("too many open files")])

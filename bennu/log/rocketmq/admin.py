@@ -46,14 +46,15 @@ class Admin:
         """Make the topic, and the group that readers name.  Raises `Unavailable`, `BadSettings`."""
         if not self.is_able:
             raise BadSettings("to create topics the log's URL must name namesrv=HOST:PORT or broker=HOST:PORT")
-        if (queues := await self._queues(topic)) is None:
+        if await self._queues(topic) is None:
             broker = await self._broker_for(topic)
+            await self.create_group(broker)
             await self._create_at(broker, topic)
-        elif queues != 1:
+        if (queues := await self._queues(topic)) is None:
+            # Nobody asks the proxy before this: it would remember for 20 s that there is no such topic.
+            raise Unavailable(f"{topic}: made, but the name server does not know it yet")
+        if queues != 1:
             raise BadSettings(f"{topic}: has {queues} queues, a log has one")
-        else:
-            broker = await self._broker_for(topic)
-        await self.create_group(broker)
 
     async def is_gone(self, topic: str, *, seen_at: str | None) -> bool:
         """Whether the topic certainly is not there.  `seen_at`: the broker that had it.  Raises `Unavailable`.

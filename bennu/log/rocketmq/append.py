@@ -67,7 +67,7 @@ class Appender:
                 left_s = max(deadline_s - time.monotonic(), 0.001)
                 answer = await self._session.call("SendMessage", request, timeout_s=left_s)
             except grpc.aio.AioRpcError as error:
-                raise failure_of_call(topic, error.code(), str(error.details())) from None
+                raise failure_of_call(topic, error.code(), details=str(error.details())) from None
             except asyncio.CancelledError:
                 if was_cancelled():
                     raise
@@ -114,7 +114,7 @@ class Appender:
         properties.message_type = definition.NORMAL
         properties.body_encoding = definition.IDENTITY
         properties.born_host = "bennu"
-        properties.born_timestamp.FromNanoseconds(time.time_ns())
+        properties.born_timestamp.seconds = int(time.time())
         return service.SendMessageRequest(messages=[message])
 
     async def _outcome(self, topic: str, answer: Any) -> int:  # Any: generated code that comes without types
@@ -124,7 +124,7 @@ class Appender:
             return int(entry.offset)
         if status.code == definition.TOPIC_NOT_FOUND and await self._is_gone(topic):
             raise AppendRefused(f"{topic}: no such topic", final=True)
-        raise failure_of_status(topic, status.code, status.message)
+        raise failure_of_status(topic, status.code, message=status.message)
 
     async def _is_gone(self, topic: str) -> bool:
         """A proxy says "not found" also while the topic's broker is away: only who keeps the topics knows."""
@@ -134,14 +134,14 @@ class Appender:
             return False
 
 
-def failure_of_call(topic: str, code: grpc.StatusCode, details: str) -> AppendRefused | AppendUnknown:
+def failure_of_call(topic: str, code: grpc.StatusCode, *, details: str) -> AppendRefused | AppendUnknown:
     """What a failed call means: unknown, unless we were not let in."""
     if code in _FINAL_RPC_CODES:
         return AppendRefused(f"{topic}: {code.name}: {details}", final=True)
     return AppendUnknown(f"{topic}: {code.name}: {details}")
 
 
-def failure_of_status(topic: str, code: int, message: str) -> AppendRefused | AppendUnknown:
+def failure_of_status(topic: str, code: int, *, message: str) -> AppendRefused | AppendUnknown:
     """What an answer other than OK means: a definite refusal if it is on the list, else unknown."""
     if code in _FINAL_CODES:
         return AppendRefused(f"{topic}: {code}: {message}", final=True)

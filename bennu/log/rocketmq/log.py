@@ -31,7 +31,7 @@ class RocketmqLog:
         self._routes = Routes(self._session, self._admin)
         self._appender = Appender(self._session, self._routes)
         self._client = RemotingClient(settings.reads_at, settings.credentials)
-        self._puller = Puller(self._client, self._routes, self._admin)
+        self._puller = Puller(self._client, routes=self._routes, admin=self._admin)
         self._closed = asyncio.Event()
 
     async def close(self) -> None:

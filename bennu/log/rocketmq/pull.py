@@ -28,9 +28,9 @@ _NO_GROUP = 26
 _PULL_RECORDS = 1024
 _SUBSCRIPTION_IN_REQUEST = 4
 _LONG_POLL = 2
-# Short for a long poll: it is also the time in which a link that died without a word is found out.
-_LONG_POLL_MS = 5_000
-_ANSWER_TIMEOUT_MS = 5_000
+# Short for a long poll: a proxy whose broker dies leaves the pull unanswered, and only our deadline ends it.
+_LONG_POLL_MS = 2_000
+_ANSWER_TIMEOUT_MS = 1_500
 _ASK_TIMEOUT_MS = 3_000
 _STRIKES_UNTIL_OUT_OF_RANGE = 3
 
@@ -38,7 +38,7 @@ _STRIKES_UNTIL_OUT_OF_RANGE = 3
 class Puller:
     """Readers' requests, all over one connection."""
 
-    def __init__(self, client: RemotingClient, routes: Routes, admin: Admin) -> None:
+    def __init__(self, client: RemotingClient, *, routes: Routes, admin: Admin) -> None:
         self._client = client
         self._routes = routes
         self._admin = admin
@@ -66,11 +66,11 @@ class Puller:
 
     async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
         """See `Log.read`."""
-        coming = asyncio.ensure_future(_Pull(self, topic, offset).until_found())
+        coming = asyncio.ensure_future(_Pull(self, topic, offset=offset).until_found())
         try:
             while chunk := await coming:
                 offset = chunk[-1].offset + 1
-                coming = asyncio.ensure_future(_Pull(self, topic, offset).until_found())
+                coming = asyncio.ensure_future(_Pull(self, topic, offset=offset).until_found())
                 yield chunk
         finally:
             coming.cancel()
@@ -80,7 +80,7 @@ class Puller:
 class _Pull:
     """The records at one offset, however long they take to come."""
 
-    def __init__(self, puller: Puller, topic: str, offset: int) -> None:
+    def __init__(self, puller: Puller, topic: str, *, offset: int) -> None:
         self._puller = puller
         self._topic = topic
         self._offset = offset

@@ -7,6 +7,7 @@ moves tens of megabytes a second through here.
 import asyncio
 import struct
 from collections.abc import Mapping
+from typing import cast
 
 import structlog
 
@@ -33,14 +34,20 @@ class Connection(asyncio.BufferedProtocol):
         self._scratch_used = 0
         self._large: memoryview | None = None
         self._large_used = 0
+        self.received_bytes = 0
+
+    @property
+    def is_amid_large(self) -> bool:
+        """Whether a large answer has come in part."""
+        return self._large is not None
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # TCP gives a whole Transport; uvloop's is one by behaviour, not by class.
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(Unavailable(f"{self._name}: the connection was lost: {exc or 'closed'}"))
@@ -78,6 +85,7 @@ class Connection(asyncio.BufferedProtocol):
         return memoryview(self._scratch)[self._scratch_used :]
 
     def buffer_updated(self, nbytes: int) -> None:
+        self.received_bytes += nbytes
         try:
             if self._large is None:
                 self._scratch_used += nbytes
@@ -137,23 +145,26 @@ class RemotingClient:
         self._closed = False
 
     async def call(self, code: int, fields: Mapping[str, str], *, timeout_ms: int, body: bytes = b"") -> Frame:
-        """The answer, whatever its code.  Raises `Unavailable` when none came in time."""
+        """The answer, whatever its code.  Raises `Unavailable` when none came in time.
+
+        While a large answer is coming in, the deadline moves on: a slow link is not a dead one.
+        """
         self._opaque = opaque = self._opaque % 0x7FFFFFFF + 1
         if self._credentials is not None:
             fields = signed(fields, body=body, credentials=self._credentials)
-        connection: Connection | None = None
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 connection = await self._connected()
-                return await connection.request(opaque, encode(code, opaque, fields=fields, body=body))
         except TimeoutError:
-            # No answer at all: the link may be dead in one direction, and only a new connection finds out.
-            if connection is not None:
-                connection.close()
-            raise Unavailable(f"{self._peer}: no answer in {timeout_ms} ms") from None
+            raise Unavailable(f"{self._peer}: no connection in {timeout_ms} ms") from None
+        answer = connection.request(opaque, encode(code, opaque, fields=fields, body=body))
+        try:
+            if not await _is_answered(answer, connection, timeout_s=timeout_ms / 1000):
+                raise Unavailable(f"{self._peer}: no answer in {timeout_ms} ms")
+            return answer.result()
         finally:
-            if connection is not None:
-                connection.forget(opaque)
+            connection.forget(opaque)
+            answer.cancel()
 
     async def _connected(self) -> Connection:
         async with self._connecting:
@@ -176,3 +187,19 @@ class RemotingClient:
         self._closed = True
         if self._connection is not None:
             self._connection.close()
+
+
+async def _is_answered(answer: "asyncio.Future[Frame]", connection: Connection, *, timeout_s: float) -> bool:
+    at_first = connection.received_bytes
+    received = -1
+    while not answer.done() and received != connection.received_bytes:
+        received = connection.received_bytes
+        await asyncio.wait({answer}, timeout=timeout_s)
+        if not connection.is_amid_large:
+            break
+    if answer.done():
+        return True
+    if connection.received_bytes == at_first:
+        # Not a byte for anybody: the link may be dead in one direction, and only a new connection finds out.
+        connection.close()
+    return False

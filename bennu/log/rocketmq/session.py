@@ -31,12 +31,13 @@ _HEARTBEAT_INTERVAL_S = 10.0
 _HEARTBEAT_TIMEOUT_S = 3.0
 _DEADLINES_UNTIL_NEW_CHANNEL = 3
 _OLD_CHANNEL_GRACE_S = 3.0
+# "min_reconnect" is also how long one attempt to connect may take: a proxy just started needs more than 200.
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 
@@ -126,7 +127,7 @@ class Session:
                     self._greeted.set()  # the proxy's settings, and commands to consumers of other kinds
                     patience.reset()
             except grpc.aio.AioRpcError as error:
-                problem = str(error.code())
+                problem = f"{error.code().name}: {error.details()}"
             except asyncio.CancelledError:
                 if was_cancelled() or self._closed.is_set():
                     raise

@@ -88,9 +88,9 @@ def add_checks(server: grpc.aio.Server, service: str) -> health.aio.HealthServic
 async def tell_health(checks: health.aio.HealthServicer, readiness: Readiness) -> None:
     """Keep the health service at what readiness says, for ever."""
     said: int | None = None
+    check = health_pb2.HealthCheckResponse
     while True:
-        serving = health_pb2.HealthCheckResponse.ServingStatus
-        now = serving.SERVING if readiness.ready else serving.NOT_SERVING
+        now = check.SERVING if readiness.ready else check.NOT_SERVING
         if now != said:
             await checks.set("", now)
             said = now

@@ -1,0 +1,1 @@
+"""One command, `bennu`.  It starts services as processes and never imports them."""

@@ -1,0 +1,37 @@
+"""A journal from its first record to its tail, each record judged as every replica judges it."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import NamedTuple
+
+from bennu.log.port import Log
+from bennu.replica.journal import JournalReader, Position, Verdict
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
+
+
+class Judged(NamedTuple):
+    """A record, and what it is in the journal's history."""
+
+    offset: int
+    verdict: Verdict
+    record: EpochStart | EventBatch
+    position: Position
+    """Where a reader stands after it."""
+
+
+async def judged(log: Log, topic: str) -> AsyncIterator[Judged]:
+    """Every record that is there now.  Raises `JournalBroken`, `RecordBroken`, `OffsetGone`, `TopicMissing`.
+
+    What a record is depends on all before it, so reading always begins at offset 0.
+    """
+    _, tail = await log.bounds(topic)
+    reader = JournalReader(Position(topic))
+    if tail == 0:
+        return
+    async with aclosing(log.read(topic, 0)) as chunks:  # type: ignore[type-var]  # adapters are async generators
+        async for chunk in chunks:
+            for offset, body in chunk:
+                verdict, record = reader.classify(offset, body)
+                yield Judged(offset, verdict, record, reader.position)
+            if reader.position.offset >= tail:
+                return

@@ -1,0 +1,94 @@
+"""`bennu topics create | list`: the logs of an app."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from bennu.cli.options import MAX_PARTITIONS, AppName, AsJson, LogUrl, Partitions, load, open_log
+from bennu.errors import TopicMissing
+
+if TYPE_CHECKING:
+    from bennu.log.port import Log
+
+KINDS = ("events", "commands", "saga")
+
+app = typer.Typer(help="The logs of an app: journals, command logs, saga journals.", no_args_is_help=True)
+
+
+class Topic(NamedTuple):
+    """A topic that exists, with its first offset kept and the next to be written."""
+
+    name: str
+    first: int
+    next: int
+
+
+def names(app_name: str, partitions: int) -> Iterator[str]:
+    """The topics of an app."""
+    for number in range(partitions):
+        for kind in KINDS:
+            yield f"{app_name}-{kind}-{number}"
+
+
+async def create_all(log: "Log", app_name: str, partitions: int) -> list[Topic]:
+    """Make what is missing; all of them as they are then."""
+    found = []
+    for name in names(app_name, partitions):
+        await log.create(name)
+        found.append(Topic(name, *await log.bounds(name)))
+    return found
+
+
+async def find_all(log: "Log", app_name: str) -> list[Topic]:
+    """The app's topics that exist; partitions are numbered without a gap."""
+    found: list[Topic] = []
+    for number in range(MAX_PARTITIONS):
+        before = len(found)
+        for kind in KINDS:
+            found.extend(await _find(log, f"{app_name}-{kind}-{number}"))
+        if len(found) == before:
+            break
+    return found
+
+
+async def _find(log: "Log", name: str) -> list[Topic]:
+    try:
+        return [Topic(name, *await log.bounds(name))]
+    except TopicMissing:
+        return []
+
+
+@app.command()
+def create(app_name: AppName, *, log: LogUrl = "sqlite", partitions: Partitions = 1, as_json: AsJson = False) -> None:
+    """Make the topics of an app that are not there yet, and print all of them."""
+
+    async def work() -> list[Topic]:
+        async with open_log(log) as opened:
+            return await create_all(opened, load(app_name).name, partitions)
+
+    show(asyncio.run(work()), as_json=as_json)
+
+
+@app.command("list")
+def list_topics(app_name: AppName, *, log: LogUrl = "sqlite", as_json: AsJson = False) -> None:
+    """Print the topics of an app that are there."""
+
+    async def work() -> list[Topic]:
+        async with open_log(log) as opened:
+            return await find_all(opened, load(app_name).name)
+
+    show(asyncio.run(work()), as_json=as_json)
+
+
+def show(topics: list[Topic], *, as_json: bool) -> None:
+    """Print them, for a person or for a program."""
+    if as_json:
+        typer.echo(json.dumps([topic._asdict() for topic in topics]))
+        return
+    for topic in topics:
+        typer.echo(f"{topic.name:40} records {topic.first} to {topic.next}")
+    if not topics:
+        typer.echo("no topic of this app is there: make them with `bennu topics create`")

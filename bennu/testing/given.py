@@ -1,0 +1,206 @@
+"""given / when / then over an aggregate's rules.
+
+    given(AccountRules, AccountOpened(account="a", currency="EUR")).when(
+        Withdraw(account="a", amount_minor=1, currency="EUR")
+    ).then_rejected("insufficient_funds")
+
+Beside what is asserted, each `when` checks what no rule may do: change state while deciding or answering, or decide
+differently when asked twice.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar, get_args
+
+import msgspec
+from google.protobuf.message import Message
+
+from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State
+from bennu.domain.messages import input_type, name_of, rules_of
+
+Outcome = Message | Sequence[Message] | Accepted | Rejection
+Rule = Callable[..., Any]
+S = TypeVar("S", bound=State)
+
+CONTEXT = Context("command-1", "tester", 1_800_000_000_000_000)
+
+
+def given(rules: type[Aggregate[Any]], *history: Message) -> "Given":
+    """An aggregate of which these events happened, and nothing else."""
+    return Given(rules, history)
+
+
+class Given:
+    """An aggregate's history; `state` is what its rules made of it."""
+
+    def __init__(self, rules: type[Aggregate[Any]], history: Sequence[Message]) -> None:
+        self._rules = rules
+        self._evolves = _by_input(rules, "evolves")
+        self.state = _state_type(rules)()
+        self.history = tuple(history)
+        for event in history:
+            self._evolve(self.state, event)
+
+    def _evolve(self, state: State, event: Message) -> None:
+        _rule_for(self._evolves, event, self._rules)(state, event)
+
+    def when(self, command: Message, context: Context = CONTEXT) -> "Decided":
+        """Decide this command."""
+        rule = _rule_for(_by_input(self._rules, "decides"), command, self._rules)
+        arguments = (command, context) if len(inspect.signature(rule).parameters) > 2 else (command,)
+        outcome: Outcome = self._twice(rule, arguments)
+        return Decided(self, command, outcome)
+
+    def when_asked(self, query: Message) -> "Answered":
+        """Answer this query."""
+        rule = _rule_for(_by_input(self._rules, "answers"), query, self._rules)
+        answer: Message | Rejection = self._twice(rule, (query,))
+        return Answered(query, answer)
+
+    def _twice(self, rule: Rule, arguments: Sequence[object]) -> Any:  # noqa: ANN401 - what a domain's rule returns
+        before, name = msgspec.msgpack.encode(self.state), _name(rule)
+        first = rule(self.state, *arguments)
+        after = msgspec.msgpack.encode(self.state)
+        assert before == after, (
+            f"{name} changed the state; only `evolves` rules may\n  before: {msgspec.msgpack.decode(before)}\n"
+            f"  after:  {msgspec.msgpack.decode(after)}"
+        )
+        second = rule(self.state, *arguments)
+        assert _plain(first) == _plain(second), (
+            f"{name} says two things about the same: a clock, chance, or memory of its own\n"
+            f"  first:  {_shown(first)}\n  second: {_shown(second)}"
+        )
+        return first
+
+    def evolved(self, events: Sequence[Message]) -> State:
+        """The state after these further events; ours stays as it is."""
+        state = _copy(self.state)
+        for event in events:
+            self._evolve(state, event)
+        return state
+
+
+class Decided:
+    """What was decided.  Each `then` may be followed by another."""
+
+    def __init__(self, before: Given, command: Message, outcome: Outcome) -> None:
+        self._before = before
+        self._what = f"when {_shown(command)}"
+        self.outcome = outcome
+        self.state = before.state if isinstance(outcome, Rejection) else before.evolved(_events_of(outcome))
+
+    def then(self, *events: Message) -> "Decided":
+        """Exactly these events, in this order."""
+        assert not isinstance(self.outcome, Rejection), (
+            f"{self._what}\n  expected: {_shown(events)}\n  rejected: {self.outcome.reason} ({self.outcome.message})"
+        )
+        decided = _events_of(self.outcome)
+        assert _plain(decided) == _plain(events), (
+            f"{self._what}\n  expected: {_shown(events)}\n  decided:  {_shown(decided)}"
+        )
+        return self
+
+    def then_rejected(self, reason: str) -> "Decided":
+        """A rejection by this rule."""
+        assert isinstance(self.outcome, Rejection), (
+            f"{self._what}\n  expected: rejected as {reason}\n  decided:  {_shown(_events_of(self.outcome))}"
+        )
+        assert self.outcome.reason == reason, (
+            f"{self._what}\n  expected: rejected as {reason}\n"
+            f"  rejected: {self.outcome.reason} ({self.outcome.message})"
+        )
+        return self
+
+    def then_replied(self, reply: Message) -> "Decided":
+        """This reply: the one of `Accepted`, or the first event."""
+        assert not isinstance(self.outcome, Rejection), f"{self._what}\n  rejected: {self.outcome.reason}"
+        given_reply = self.outcome.reply if isinstance(self.outcome, Accepted) else _events_of(self.outcome)[0]
+        assert _plain(given_reply) == _plain(reply), (
+            f"{self._what}\n  expected reply: {_shown(reply)}\n  reply:          {_shown(given_reply)}"
+        )
+        return self
+
+    def then_state(self, **fields: object) -> "Decided":
+        """These fields of the state afterwards."""
+        found = {name: getattr(self.state, name) for name in fields}
+        assert found == fields, f"{self._what}\n  expected state: {fields}\n  state:          {found}"
+        return self
+
+
+class Answered:
+    """What a query was answered."""
+
+    def __init__(self, query: Message, answer: Message | Rejection) -> None:
+        self._what = f"when asked {_shown(query)}"
+        self.answer = answer
+
+    def then_answers(self, view: Message) -> None:
+        """Exactly this view."""
+        assert _plain(self.answer) == _plain(view), (
+            f"{self._what}\n  expected: {_shown(view)}\n  answered: {_shown(self.answer)}"
+        )
+
+    def then_rejected(self, reason: str) -> None:
+        """A rejection by this rule."""
+        assert isinstance(self.answer, Rejection), (
+            f"{self._what}\n  expected: rejected as {reason}\n  answered: {_shown(self.answer)}"
+        )
+        assert self.answer.reason == reason, (
+            f"{self._what}\n  expected: rejected as {reason}\n  rejected: {self.answer.reason}"
+        )
+
+
+def _by_input(rules: type[Aggregate[Any]], role: str) -> dict[type[Message], Rule]:
+    instance = rules()
+    return {input_type(rules, name, rule): partial(rule, instance) for name, rule in rules_of(rules, role)}
+
+
+def _rule_for(table: dict[type[Message], Rule], message: Message, rules: type[Aggregate[Any]]) -> Rule:
+    rule = table.get(type(message))
+    known = ", ".join(sorted(name_of(kind) for kind in table)) or "none"
+    assert rule is not None, f"{rules.__qualname__} has no rule for {message.DESCRIPTOR.full_name}; it takes {known}"
+    return rule
+
+
+def _state_type(rules: type[Aggregate[Any]]) -> type[State]:
+    for base in getattr(rules, "__orig_bases__", ()):
+        for argument in get_args(base):
+            if inspect.isclass(argument) and issubclass(argument, State):
+                return argument
+    raise AssertionError(f"{rules.__qualname__} must derive from Aggregate[YourState]")
+
+
+def _copy(state: S) -> S:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
+
+
+def _events_of(outcome: Outcome) -> Sequence[Message]:
+    if isinstance(outcome, Message):
+        return (outcome,)
+    assert not isinstance(outcome, Rejection)
+    return outcome.events if isinstance(outcome, Accepted) else outcome
+
+
+def _plain(value: object) -> object:
+    """For comparing: messages by type and bytes, so that nothing counts as equal that the journal would tell apart."""
+    if isinstance(value, Message):
+        return value.DESCRIPTOR.full_name, value.SerializeToString(deterministic=True)
+    if isinstance(value, Rejection):
+        return value
+    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Message):
+        fields = ", ".join(f"{field.name}={content!r}" for field, content in value.ListFields())
+        return f"{value.DESCRIPTOR.name}({fields})"
+    if isinstance(value, Rejection):
+        return f"rejected as {value.reason} ({value.message})"
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(_shown(part) for part in value)}]"
+    return repr(value)
+
+
+def _name(rule: Rule) -> str:
+    return str(rule.func.__qualname__) if isinstance(rule, partial) else str(rule)

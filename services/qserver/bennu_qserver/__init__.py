@@ -1,0 +1,1 @@
+"""QServer: projects the journals of an app into Postgres tables that people query."""

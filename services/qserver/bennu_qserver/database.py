@@ -1,0 +1,137 @@
+"""Postgres as QServer meets it: a bounded pool, a deadline on everything, and patience when it is away."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg import exceptions as pg
+from asyncpg.pool import PoolConnectionProxy
+from prometheus_client import Counter
+
+from bennu.errors import BadSettings
+from bennu.ops.metrics import Metrics
+from bennu.ops.patience import Patience
+from bennu.ops.readiness import Readiness
+from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.limits import (
+    ACQUIRE_TIMEOUT_S,
+    COMMAND_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    IDLE_IN_TRANSACTION_MS,
+    POOL_CONNECTIONS,
+)
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+T = TypeVar("T")
+
+READY = "postgres"
+
+MISTAKEN = (
+    pg.ClientConfigurationError,
+    pg.InvalidAuthorizationSpecificationError,
+    pg.InvalidCatalogNameError,
+    pg.InsufficientPrivilegeError,
+)
+"""The settings or the grants are wrong: an operator must act."""
+
+AWAY = (
+    OSError,  # refused, reset, and TimeoutError
+    pg.InterfaceError,  # the connection was closed under us
+    pg.InternalClientError,
+    pg.PostgresConnectionError,
+    pg.OperatorInterventionError,  # terminated, shutting down, starting up, cancelled
+    pg.InsufficientResourcesError,  # connections, memory, disk
+    pg.InvalidTransactionStateError,  # read-only after a failover; ended for being idle
+    pg.ObjectNotInPrerequisiteStateError,  # locks not available
+    pg.TransactionRollbackError,  # serialization failure, deadlock
+    pg.PostgresSystemError,  # its disk
+)
+"""The same transaction may succeed later."""
+
+
+class Database:
+    """Runs transactions until they succeed."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", readiness: Readiness, *, retries: Counter) -> None:
+        self._pool = pool
+        self._readiness = readiness
+        self._retries = retries
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` returns, in a transaction of its own; see `persist`."""
+
+        async def attempt() -> T:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection, connection.transaction():
+                return await work(connection)
+
+        return await self.persist(attempt)
+
+    async def persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` returns; it is called again, for ever, while Postgres is away.
+
+        So an earlier attempt may have been committed without our hearing of it.  Raises `BadSettings` or
+        `ProjectionFailed` for what no repetition helps, and what `attempt` itself raises.
+        """
+        patience = Patience("Postgres")
+        while True:
+            try:
+                result = await attempt()
+            except MISTAKEN as error:
+                raise BadSettings(f"postgres: {error}") from error
+            except AWAY as error:
+                if isinstance(error, ValueError):  # a value that the driver can't encode
+                    raise ProjectionFailed(f"no value for Postgres: {error}") from error
+                self._retries.inc()
+                self._readiness.unmet(READY, f"waiting for Postgres: {type(error).__name__}: {error}")
+                await patience.wait(f"{type(error).__name__}: {error}")
+            except pg.PostgresError as error:
+                raise ProjectionFailed(_told(error)) from error
+            else:
+                self._readiness.met(READY)
+                return result
+
+
+def _told(error: pg.PostgresError) -> str:
+    """What Postgres says, with the table and column if it names them."""
+    named = {what: getattr(error, f"{what}_name", None) for what in ("schema", "table", "column", "constraint")}
+    places = [f"{what} {name}" for what, name in named.items() if name]
+    details = [str(getattr(error, "detail", None) or ""), ", ".join(places)]
+    return "; ".join(filter(None, [f"Postgres refused: {error}", *details]))
+
+
+async def _keep_session(_connection: object) -> None:
+    """We leave nothing behind in a session, so returning one to the pool needs no round trip."""
+
+
+@asynccontextmanager
+async def open_database(dsn: str, *, name: str, metrics: Metrics, readiness: Readiness) -> AsyncIterator[Database]:
+    """Nothing is asked of Postgres before the first transaction.  Raises `BadSettings` for a URL that is none."""
+    try:
+        pool = asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=POOL_CONNECTIONS,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            reset=_keep_session,
+            server_settings=server_settings(name),
+        )
+        await pool
+    except MISTAKEN as error:
+        raise BadSettings(f"postgres: {error}") from error
+    retries = metrics.counter("bennu_qserver_postgres_retries_total", "Transactions that had to be repeated.")
+    try:
+        yield Database(pool, readiness, retries=retries)
+    finally:
+        pool.terminate()  # what is under way is rolled back; waiting for a Postgres that is away would hang
+
+
+def server_settings(name: str) -> dict[str, str]:
+    """What every session of QServer is set to."""
+    return {
+        "application_name": f"bennu {name}",
+        "jit": "off",  # compiling costs more than our short statements take
+        "statement_timeout": str(int(COMMAND_TIMEOUT_S * 1000)),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+    }

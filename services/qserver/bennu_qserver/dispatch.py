@@ -1,0 +1,159 @@
+"""A projection, compiled: for each event type how its bytes become row changes, looked up once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+
+from bennu.domain import App, EventMeta, Projection
+from bennu.domain.messages import input_type, name_of, rules_of
+from bennu.errors import BadSettings, RecordBroken
+from bennu.v1.command_pb2 import Origin
+from bennu.v1.journal_pb2 import EventBatch
+from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.rows import RowChanges
+from bennu_qserver.statements import Statement
+from bennu_qserver.tables import StoredTable, check_schema, check_table
+
+GENERATION = 1
+"""The generation that is filled and read; a rebuild will begin the next one."""
+
+RULE_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a faulty rule raises; anything else is no fault of the event's."""
+
+Rule = Callable[[Message, RowChanges, EventMeta], None]
+
+
+class Handler(NamedTuple):
+    """From an event's bytes to the rule."""
+
+    parse: Callable[[bytes], Message]
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class CompiledProjection:
+    """What a loop needs of a projection."""
+
+    app: str
+    name: str
+    generation: int
+    statements: dict[str, Statement]
+    handlers: dict[str, Handler | None]
+    """Every event type that the app knows; None for those of no interest."""
+
+    @property
+    def tables(self) -> list[StoredTable]:
+        return [statement.table for statement in self.statements.values()]
+
+    def apply(self, batch: EventBatch, rows: RowChanges, *, partition: int, where: str) -> None:
+        """Collect the row changes of an effective batch.
+
+        Raises `RecordBroken` for what can't be understood, `ProjectionFailed` for a rule that can't do its work.
+        """
+        handlers = self._handlers_of(batch, where)
+        if not any(handlers):
+            return
+        try:
+            for index, raw, meta in _events(batch, partition):
+                handler = handlers[index]
+                if handler is not None:
+                    rows.seq = meta.seq
+                    _project(handler, raw, rows, meta=meta, where=where)
+        except (DecodeError, IndexError, ValueError) as error:
+            raise RecordBroken(f"{where}: batch {batch.batch_no} has events that can't be read ({error})") from error
+
+    def _handlers_of(self, batch: EventBatch, where: str) -> list[Handler | None]:
+        handlers = self.handlers
+        for name in batch.event_types:
+            if name not in handlers:
+                raise RecordBroken(f"{where}: event type {name} is not known to app `{self.app}`")
+        return [handlers[name] for name in batch.event_types]
+
+
+def _events(batch: EventBatch, partition: int) -> Iterator[tuple[int, bytes, EventMeta]]:
+    """(type index, bytes, meta) of every event.  `ValueError` or `IndexError` if the columns don't fit together."""
+    origins: Sequence[Origin] = list(batch.origins) or [Origin()]
+    of_entry = list(batch.origin_indexes) or [0] * len(batch.command_ids)
+    seq, recorded_at_us = batch.first_seq, batch.recorded_at_us
+    events = zip(batch.event_type_indexes, batch.events, strict=True)
+    for command_id, count, origin in zip(batch.command_ids, batch.event_counts, of_entry, strict=True):
+        actor = origins[origin].actor
+        for index, raw in islice(events, count):
+            yield index, raw, EventMeta(partition, seq, recorded_at_us, command_id, actor)
+            seq += 1
+    if next(events, None) is not None or seq != batch.first_seq + len(batch.events):
+        raise ValueError("its entries and events differ in number")
+
+
+def _project(handler: Handler, raw: bytes, rows: RowChanges, *, meta: EventMeta, where: str) -> None:
+    event = handler.parse(raw)
+    try:
+        handler.rule(event, rows, meta)
+    except ProjectionFailed as error:
+        raise ProjectionFailed(f"{where}, seq {meta.seq}: {error}") from error
+    except RULE_FAULTS as error:
+        kind = type(event).DESCRIPTOR.full_name
+        raise ProjectionFailed(f"{where}, seq {meta.seq}: the rule for {kind} raised {error!r}") from error
+
+
+def compile_projections(app: App) -> list[CompiledProjection]:
+    """All projections of the app.  Raises `BadSettings` naming what can't work."""
+    if not app.projections:
+        raise BadSettings(f"app `{app.name}` declares no projections, so there is nothing for QServer to do")
+    check_schema(app.name)
+    compiled = [_compiled(app, projection) for projection in app.projections]
+    _check_once("projections are called", [projection.name for projection in compiled])
+    _check_once("tables are called", [table.declared.name for one in compiled for table in one.tables])
+    return compiled
+
+
+def _check_once(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise BadSettings(f"two {what} `{name}`")
+
+
+def _compiled(app: App, projection: Projection) -> CompiledProjection:
+    kind = type(projection)
+    for table in projection.tables:
+        check_table(table, kind.__qualname__)
+    name = projection.name or kind.__qualname__.lower()
+    tables = {table.name: Statement(StoredTable(app.name, GENERATION, table)) for table in projection.tables}
+    rules: dict[str, Rule] = {}
+    for method, rule in rules_of(kind, "projects"):
+        message = input_type(kind, method, rule, position=1)
+        if name_of(message) not in app.events:
+            raise BadSettings(f"{kind.__qualname__}.{method}: {name_of(message)} is no event of app `{app.name}`")
+        if name_of(message) in rules:
+            raise BadSettings(f"{kind.__qualname__}.{method}: {name_of(message)} has a rule already")
+        rules[name_of(message)] = partial(rule, projection)
+    return CompiledProjection(app.name, name, GENERATION, tables, _handlers(app, rules))
+
+
+def _handlers(app: App, rules: dict[str, Rule]) -> dict[str, Handler | None]:
+    handlers: dict[str, Handler | None] = {}
+    for name, event in app.events.items():
+        handlers[name] = Handler(event.message.FromString, rules[name]) if name in rules else None
+    for name, old in app.upcasts.items():
+        handlers[name] = Handler(old.message.FromString, _upcasting(app, old.function, rules))
+    return handlers
+
+
+def _upcasting(app: App, upcast: Callable[[Message], Message], rules: dict[str, Rule]) -> Rule:
+    """A rule that takes an old event: by its new name, which may itself be upcast."""
+
+    def project(old: Message, *place: Any) -> None:  # noqa: ANN401 - rows and meta, passed on
+        event = upcast(old)
+        name = event.DESCRIPTOR.full_name
+        if name in rules:
+            rules[name](event, *place)
+        elif name in app.upcasts:
+            _upcasting(app, app.upcasts[name].function, rules)(event, *place)
+        elif name not in app.events:
+            raise ProjectionFailed(f"{old.DESCRIPTOR.full_name} is upcast to {name}, which is no event of the app")
+
+    return project

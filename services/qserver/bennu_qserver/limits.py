@@ -1,0 +1,26 @@
+"""QServer's bounds, in one place."""
+
+TRANSACTION_CHANGES = 16_000
+"""Row changes gathered for one transaction: at a few hundred, its fixed cost is what limits catching up ..."""
+TRANSACTION_BYTES = 8 * 1024 * 1024
+"""... or so many bytes of journal records.  What is gathered waits only while the transaction before it runs."""
+
+EMPTY_ADVANCE_MS = 200
+"""How often the position is written when no row changes."""
+
+CONNECT_TIMEOUT_S = 5.0
+ACQUIRE_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 30.0
+IDLE_IN_TRANSACTION_MS = 10_000
+"""Postgres ends a transaction whose QServer was suspended, so that another one can go on."""
+POOL_CONNECTIONS = 8
+
+STANDBY_POLL_S = 0.5
+TAKE_OVER_AFTER_S = 3.0
+"""A projector that met another one writes again when the position has stood still for so long."""
+
+LAG_SAMPLE_S = 1.0
+
+assert CONNECT_TIMEOUT_S <= ACQUIRE_TIMEOUT_S
+assert STANDBY_POLL_S * 2 <= TAKE_OVER_AFTER_S, "a writer must be seen to move"
+assert EMPTY_ADVANCE_MS / 1000 < TAKE_OVER_AFTER_S

@@ -1,0 +1,1 @@
+"""Versions of Bennu's own tables, for Alembic."""

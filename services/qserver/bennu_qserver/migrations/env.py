@@ -1,0 +1,10 @@
+"""How Alembic runs these migrations: on the connection, and in the transaction, of `schema.migrate`."""
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    version_table=context.config.attributes["version_table"],
+    version_table_schema="bennu",
+)
+context.run_migrations()

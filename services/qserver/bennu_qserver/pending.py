@@ -1,0 +1,68 @@
+"""What was read and is not yet written: gathered while the transaction before it runs.
+
+So a projection that keeps up writes each batch at once, and one that is behind writes many in one transaction.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bennu.replica.journal import Position
+from bennu_qserver.limits import EMPTY_ADVANCE_MS, TRANSACTION_BYTES, TRANSACTION_CHANGES
+from bennu_qserver.rows import RowChanges
+
+
+@dataclass
+class Work:
+    """The content of one transaction."""
+
+    rows: RowChanges
+    position: Position
+    """Where the projection stands once this is written."""
+    recorded_at_us: int = 0
+    """Journaled time of the last batch in it; 0 if there is none."""
+    bytes: int = 0
+
+    @property
+    def full(self) -> bool:
+        return self.rows.changes >= TRANSACTION_CHANGES or self.bytes >= TRANSACTION_BYTES
+
+
+class Pending:
+    """Between the one who reads and the one who writes; holds at most one transaction's work."""
+
+    def __init__(self, position: Position, new_rows: Callable[[], RowChanges]) -> None:
+        self._new_rows = new_rows
+        self.work = Work(new_rows(), position)
+        self._moved = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._space = asyncio.Event()
+        self._space.set()
+
+    async def room(self) -> None:
+        """Return when `work` may take another batch."""
+        await self._space.wait()
+
+    def advanced(self, position: Position, *, size: int) -> None:
+        """The reader has put a record into `work`."""
+        self.work.position = position
+        self.work.bytes += size
+        self._moved.set()
+        if self.work.rows:
+            self._changed.set()
+        if self.work.full:
+            self._space.clear()
+
+    async def take(self) -> Work:
+        """What there is, once there is something; without row changes only after a while."""
+        await self._moved.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EMPTY_ADVANCE_MS / 1000):
+                await self._changed.wait()
+        work = self.work
+        self.work = Work(self._new_rows(), work.position)
+        self._moved.clear()
+        self._changed.clear()
+        self._space.set()
+        return work

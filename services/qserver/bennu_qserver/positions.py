@@ -1,0 +1,87 @@
+"""Where each projection stands in each partition's journal: one row of `bennu.positions`, written by compare-and-set.
+
+The row is the full position, so that one taken from another history of the journal is noticed.  `term` has 64 bits
+without a sign, which `bigint` has not; `numeric` keeps it comparable with what other tools print.
+"""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from asyncpg import Record
+
+from bennu.errors import BadSettings
+from bennu.replica.journal import Position
+from bennu_qserver.database import Connection
+from bennu_qserver.errors import PositionMoved
+
+_FIELDS = ("topic", "log_offset", "epoch", "term", "batch_no", "next_seq", "digest")
+_KEY = "app = $1 AND projection = $2 AND generation = $3 AND partition = $4"
+
+_BEGIN = f"""
+INSERT INTO bennu.positions (app, projection, generation, partition, partitions, {", ".join(_FIELDS)})
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
+"""  # noqa: S608 - made of constants
+_READ = f"SELECT partitions, {', '.join(_FIELDS)} FROM bennu.positions WHERE {_KEY}"  # noqa: S608
+_MOVE = f"""
+UPDATE bennu.positions SET {", ".join(f"{name} = ${n}" for n, name in enumerate(_FIELDS, 5))}, updated_at = now()
+WHERE {_KEY} AND {" AND ".join(f"{name} = ${n}" for n, name in enumerate(_FIELDS, 12))}
+"""  # noqa: S608
+_OTHERS = """
+SELECT max(partition) AS partition, max(partitions) AS partitions FROM bennu.positions WHERE app = $1
+"""
+
+
+class Place(NamedTuple):
+    """Whose position it is."""
+
+    app: str
+    projection: str
+    generation: int
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.projection}/{self.partition}"
+
+
+def _row(position: Position) -> tuple[object, ...]:
+    return (*position._replace(term=Decimal(position.term)),)  # type: ignore[arg-type]  # numeric on the wire
+
+
+def _position(row: Record) -> Position:
+    values = [row[name] for name in _FIELDS]
+    return Position(*values)._replace(term=int(row["term"]))
+
+
+async def load(connection: Connection, place: Place, *, topic: str, partitions: int) -> Position:
+    """The position to go on from; the beginning of the journal if there is none.
+
+    Raises `BadSettings` when the tables were made for another number of partitions, or another journal.
+    """
+    await connection.execute(_BEGIN, *place, partitions, *_row(Position(topic)))
+    row = await connection.fetchrow(_READ, *place)
+    assert row is not None, "inserted just now, and never deleted"
+    if row["partitions"] != partitions:
+        raise BadSettings(f"{place}: its tables hold {row['partitions']} partitions, the settings say {partitions}")
+    if row["topic"] != topic:
+        raise BadSettings(f"{place}: its position is one of {row['topic']}, not of {topic}")
+    return _position(row)
+
+
+async def read(connection: Connection, place: Place) -> Position:
+    """The position as it is now."""
+    row = await connection.fetchrow(_READ, *place)
+    assert row is not None, "inserted at start, and never deleted"
+    return _position(row)
+
+
+async def move(connection: Connection, place: Place, *, old: Position, new: Position) -> None:
+    """First statement of every transaction that writes rows.  Raises `PositionMoved` if `old` is no longer there."""
+    if await connection.execute(_MOVE, *place, *_row(new), *_row(old)) != "UPDATE 1":
+        raise PositionMoved(f"{place}: another projector has moved the position from offset {old.offset}")
+
+
+async def check_partitions(connection: Connection, app: str, *, partitions: int) -> None:
+    """Raise `BadSettings` when positions of this app speak of another number of partitions."""
+    row = await connection.fetchrow(_OTHERS, app)
+    if row is not None and row["partitions"] not in (None, partitions):
+        raise BadSettings(f"app `{app}`: its tables hold {row['partitions']} partitions, the settings say {partitions}")

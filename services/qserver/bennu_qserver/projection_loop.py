@@ -1,0 +1,170 @@
+"""The one loop of QServer: a partition's journal into one projection's tables.
+
+    read → is it effective? → rules → row changes, merged per key → one transaction: position, then rows
+
+The position is compared and set by the transaction's first statement, so rows are written exactly once whatever
+crashes, is retried, or runs twice.  Whoever finds the position moved by another projector stands by, and goes on only
+when that one has stopped moving it.
+"""
+
+import asyncio
+import random
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NoReturn
+
+import structlog
+
+from bennu.errors import BadSettings
+from bennu.log.port import Log, Record
+from bennu.ops.metrics import Metrics
+from bennu.replica.journal import JournalReader, Position, Verdict
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
+from bennu_qserver import positions
+from bennu_qserver.database import Connection, Database
+from bennu_qserver.dispatch import CompiledProjection
+from bennu_qserver.errors import PositionMoved
+from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S
+from bennu_qserver.pending import Pending, Work
+from bennu_qserver.positions import Place
+from bennu_qserver.rows import RowChanges
+from bennu_qserver.status import FOLLOWING, STANDBY, STARTING, Board, Gauges
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One of the app's partitions, and its journal."""
+
+    number: int
+    count: int
+    topic: str
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a loop works with."""
+
+    log: Log
+    database: Database
+    board: Board
+
+
+class ProjectionLoop:
+    """One projection in one partition."""
+
+    def __init__(
+        self, projection: CompiledProjection, partition: Partition, *, outside: Outside, metrics: Metrics
+    ) -> None:
+        self._projection = projection
+        self._partition = partition
+        self._outside = outside
+        self.topic = partition.topic
+        self.place = Place(projection.app, projection.name, projection.generation, partition.number)
+        self._gauges = Gauges(metrics, self.place)
+        self._saved = Position(partition.topic)
+        self._pending = Pending(self._saved, self._new_rows)
+        outside.board.set(self.place, STARTING)
+
+    async def run(self) -> NoReturn:
+        """Project for ever.  Raises the `Final` errors of the log, the journal and the rules."""
+        while True:
+            self._saved = await self._outside.database.run(self._load)
+            self._pending = Pending(self._saved, self._new_rows)
+            self._outside.board.set(self.place, FOLLOWING)
+            logger.info("projecting", place=str(self.place), offset=self._saved.offset)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._read())
+                    group.create_task(self._write())
+            except* PositionMoved as moved:
+                self._gauges.moved.inc()
+                logger.warning("standing by", place=str(self.place), reason=str(moved.exceptions[0]))
+            self._outside.board.set(self.place, STANDBY)
+            await self._stand_by()
+
+    def sample(self, tail: int) -> None:
+        """Show how far the projection is behind a journal whose next offset is `tail`."""
+        events = self._pending.work.position.next_seq - self._saved.next_seq
+        self._gauges.sampled(records=max(0, tail - self._saved.offset), events=events)
+
+    def _new_rows(self) -> RowChanges:
+        return RowChanges(self._projection.statements, self._partition.topic)
+
+    async def _load(self, connection: Connection) -> Position:
+        partition = self._partition
+        return await positions.load(connection, self.place, topic=partition.topic, partitions=partition.count)
+
+    # --- reading
+
+    async def _read(self) -> None:
+        reader = JournalReader(self._pending.work.position)
+        async with aclosing(self._outside.log.read(self._partition.topic, reader.position.offset)) as chunks:  # type: ignore[type-var]  # the port says it is an async generator
+            async for chunk in chunks:
+                for record in chunk:
+                    await self._pending.room()
+                    self._take(reader, record)
+                    await asyncio.sleep(0)  # catching up must not starve the other loops and the operations port
+
+    def _take(self, reader: JournalReader, record: Record) -> None:
+        verdict, said = reader.classify(record.offset, record.body)
+        where = f"{self._partition.topic}, offset {record.offset}"
+        if verdict is Verdict.EPOCH and isinstance(said, EpochStart):
+            self._check_partition(said, where)
+        elif verdict is Verdict.BATCH and isinstance(said, EventBatch):
+            work = self._pending.work
+            self._projection.apply(said, work.rows, partition=self._partition.number, where=where)
+            work.recorded_at_us = said.recorded_at_us
+        self._pending.advanced(reader.position, size=len(record.body))
+
+    def _check_partition(self, start: EpochStart, where: str) -> None:
+        ours = self._partition
+        if (start.partition, start.partitions) != (ours.number, ours.count):
+            raise BadSettings(
+                f"{where}: the journal is of partition {start.partition} of {start.partitions}, "
+                f"read as partition {ours.number} of {ours.count}"
+            )
+
+    # --- writing
+
+    async def _write(self) -> NoReturn:
+        while True:
+            work = await self._pending.take()
+            began_s = time.monotonic()
+            rows = await self._commit(work)
+            events = work.position.next_seq - self._saved.next_seq
+            self._saved = work.position
+            self._gauges.committed(work, events=events, rows=rows, seconds=time.monotonic() - began_s)
+
+    async def _commit(self, work: Work) -> int:
+        """Write position and rows; the number of rows.  Raises `PositionMoved`."""
+
+        async def transaction(connection: Connection) -> int:
+            await positions.move(connection, self.place, old=self._saved, new=work.position)
+            rows = 0
+            for write in work.rows.writes():
+                await connection.execute(write.sql, *write.arrays)
+                rows += write.rows
+            return rows
+
+        try:
+            return await self._outside.database.run(transaction)
+        except PositionMoved:
+            # An earlier attempt of ours may have been committed, though the connection broke before we heard of it.
+            if await self._read_position() == work.position:
+                return sum(write.rows for write in work.rows.writes())
+            raise
+
+    async def _read_position(self) -> Position:
+        return await self._outside.database.run(lambda connection: positions.read(connection, self.place))
+
+    async def _stand_by(self) -> None:
+        """Return when nobody has moved the position for a while."""
+        seen, since_s = await self._read_position(), time.monotonic()
+        while time.monotonic() - since_s < TAKE_OVER_AFTER_S:
+            await asyncio.sleep(STANDBY_POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+            now = await self._read_position()
+            if now != seen:
+                seen, since_s = now, time.monotonic()

@@ -1,0 +1,239 @@
+"""The rows that events change, merged per key until they are written.
+
+For each key at most one effect is kept: what the row will be, whatever it was.  Only a change that depends on whether
+the row was there (an `update`, then something that creates) can't be merged; it opens a second layer for its key, and
+layers are written one after another.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from bennu.domain.projection import Value
+from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.statements import Kind, Shape, Statement
+from bennu_qserver.tables import StoredTable
+from bennu_qserver.values import first_fault
+
+Key = tuple[Value, ...]
+
+
+class Write(NamedTuple):
+    """One statement to be executed."""
+
+    sql: str
+    arrays: Sequence[Sequence[Value]]
+    rows: int
+
+
+class Effect:
+    """What becomes of one row.
+
+    `fresh`: whatever the row was is gone.  `create`: it will be there.  Neither: the row is changed if it is there.
+    """
+
+    __slots__ = ("adds", "create", "fresh", "seq", "sets")
+
+    def __init__(self, *, create: bool) -> None:
+        self.fresh = False
+        self.create = create
+        self.sets: dict[str, Value] = {}
+        self.adds: dict[str, int] = {}
+        self.seq = 0
+
+    @property
+    def gone(self) -> bool:
+        return self.fresh and not self.create
+
+    def set(self, values: Mapping[str, Value]) -> None:
+        self.sets.update(values)
+        if self.adds:
+            for name in values:
+                self.adds.pop(name, None)
+
+    def add(self, amounts: Mapping[str, int]) -> None:
+        for name, amount in amounts.items():
+            if self.fresh or name in self.sets:
+                self.sets[name] = int(self.sets.get(name) or 0) + amount
+            else:
+                self.adds[name] = self.adds.get(name, 0) + amount
+
+    def remove(self) -> None:
+        self.fresh, self.create, self.sets, self.adds = True, False, {}, {}
+
+
+class TableRows:
+    """Changes of one table."""
+
+    def __init__(self, table: StoredTable) -> None:
+        self.table = table
+        self._layers: list[dict[Key, Effect]] = [{}]
+        self._appended: dict[tuple[str, ...], list[tuple[int, tuple[Value, ...]]]] = {}
+        self._known_shapes: set[tuple[str, ...]] = set()
+
+    def append(self, values: Mapping[str, Value], seq: int) -> None:
+        columns = tuple(values)
+        if columns not in self._known_shapes:
+            self._check_columns(columns, needed=self.table.key)
+        if self._layers[0] and (effect := self._top(self._key(values))) is not None:
+            self._append_over(effect, values, seq=seq)
+            return
+        self._appended.setdefault(columns, []).append((seq, tuple(values.values())))
+
+    def _append_over(self, effect: Effect, values: Mapping[str, Value], *, seq: int) -> None:
+        if effect.create:
+            raise ProjectionFailed(f"table `{self.table.declared.name}`: appends a row that is there")
+        if not effect.fresh:  # an update found no row, or the append would be wrong
+            key = self._key(values)
+            effect = self._new(key, create=True, layer=self._depth(key))
+            effect.fresh = True
+        effect.create, effect.seq = True, seq
+        effect.set({name: value for name, value in values.items() if name not in self.table.key})
+
+    def creating(self, key: Mapping[str, Value], names: Sequence[str], seq: int) -> Effect:
+        """The effect of a row that will be there."""
+        effect = self._existing(key, names)
+        if effect is None:
+            effect = self._new(self._key(key), create=True, layer=0)
+        elif not effect.create and not effect.fresh and effect.sets:
+            effect = self._new(self._key(key), create=True, layer=self._depth(self._key(key)))
+        effect.create, effect.seq = True, seq
+        return effect
+
+    def changing(self, key: Mapping[str, Value], names: Sequence[str], seq: int) -> Effect | None:
+        """The effect of a row that may be there; None if it certainly is not."""
+        effect = self._existing(key, names) or self._new(self._key(key), create=False, layer=0)
+        effect.seq = seq
+        return None if effect.gone else effect
+
+    def _existing(self, key: Mapping[str, Value], names: Sequence[str]) -> Effect | None:
+        columns = (*key, "", *names)  # the empty name stands between key and values
+        if columns not in self._known_shapes:
+            self._check_key(key)
+            self._check_columns(names, needed=())
+            self._known_shapes.add(columns)
+        return self._top(self._key(key))
+
+    def _key(self, values: Mapping[str, Value]) -> Key:
+        return tuple([values[name] for name in self.table.key])
+
+    def _top(self, key: Key) -> Effect | None:
+        for layer in reversed(self._layers):
+            if (effect := layer.get(key)) is not None:
+                return effect
+        return None
+
+    def _depth(self, key: Key) -> int:
+        return sum(key in layer for layer in self._layers)
+
+    def _new(self, key: Key, *, create: bool, layer: int) -> Effect:
+        if layer == len(self._layers):
+            self._layers.append({})
+        effect = self._layers[layer][key] = Effect(create=create)
+        return effect
+
+    def _check_key(self, key: Mapping[str, Value]) -> None:
+        if set(key) != set(self.table.key):
+            declared = ", ".join(self.table.key)
+            raise ProjectionFailed(
+                f"table `{self.table.declared.name}` has the key ({declared}), not ({', '.join(key)})"
+            )
+
+    def _check_columns(self, names: Sequence[str], *, needed: Sequence[str]) -> None:
+        for name in names:
+            if name not in self.table.columns:
+                raise ProjectionFailed(f"table `{self.table.declared.name}` has no column `{name}`")
+            if not needed and name in self.table.key:
+                raise ProjectionFailed(f"table `{self.table.declared.name}`: `{name}` is its key and can't be changed")
+        if missing := set(needed).difference(names):
+            raise ProjectionFailed(f"table `{self.table.declared.name}`: a new row needs {', '.join(sorted(missing))}")
+        if needed:
+            self._known_shapes.add(tuple(names))
+
+    def groups(self) -> Iterator[tuple[Shape, list[int], list[tuple[Value, ...]]]]:
+        """Changes of one shape each, in the order in which they must be written."""
+        for columns, appended in self._appended.items():
+            yield Shape(Kind.APPEND, columns), [seq for seq, _ in appended], [values for _, values in appended]
+        for layer in self._layers:
+            found: dict[Shape, tuple[list[int], list[tuple[Value, ...]]]] = {}
+            for key, effect in layer.items():
+                shape, values = self._shaped(effect)
+                seqs, rows = found.setdefault(shape, ([], []))
+                seqs.append(effect.seq)
+                rows.append(key + values)
+            yield from ((shape, seqs, rows) for shape, (seqs, rows) in found.items())
+
+    def _shaped(self, effect: Effect) -> tuple[Shape, tuple[Value, ...]]:
+        key = self.table.key
+        if effect.gone:
+            return Shape(Kind.DELETE, key), ()
+        if effect.fresh:  # the old row's columns must not show through: name them all
+            others = tuple(name for name in self.table.columns if name not in key)
+            values = [effect.sets[name] if name in effect.sets else self.table.zero(name) for name in others]
+            return Shape(Kind.UPSERT, key, others), tuple(values)
+        sets, adds = tuple(sorted(effect.sets)), tuple(sorted(effect.adds))
+        kind = Kind.UPSERT if effect.create else Kind.UPDATE
+        return Shape(kind, key, sets, adds), (*(effect.sets[n] for n in sets), *(effect.adds[n] for n in adds))
+
+
+class RowChanges:
+    """`bennu.domain.Rows` for the events of one transaction.  Set `seq` before each rule: faults are named by it."""
+
+    def __init__(self, statements: Mapping[str, Statement], topic: str) -> None:
+        self._tables = {name: TableRows(statement.table) for name, statement in statements.items()}
+        self._statements = statements
+        self._topic = topic
+        self.seq = 0
+        self.changes = 0
+
+    def __bool__(self) -> bool:
+        return self.changes > 0
+
+    def upsert(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
+        """See `bennu.domain.Rows`."""
+        self._of(table).creating(key, tuple(values), self.seq).set(values)
+
+    def update(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
+        """See `bennu.domain.Rows`."""
+        effect = self._of(table).changing(key, tuple(values), self.seq)
+        if effect is not None:
+            effect.set(values)
+
+    def increment(self, table: str, key: Mapping[str, Value], **amounts: int) -> None:
+        """See `bennu.domain.Rows`."""
+        self._of(table).creating(key, tuple(amounts), self.seq).add(amounts)
+
+    def append(self, table: str, **values: Value) -> None:
+        """See `bennu.domain.Rows`."""
+        self._of(table).append(values, self.seq)
+
+    def delete(self, table: str, key: Mapping[str, Value]) -> None:
+        """See `bennu.domain.Rows`."""
+        effect = self._of(table).changing(key, (), self.seq)
+        if effect is not None:
+            effect.remove()
+
+    def _of(self, table: str) -> TableRows:
+        self.changes += 1
+        found = self._tables.get(table)
+        if found is None:
+            raise ProjectionFailed(f"no table `{table}` is declared; there are {', '.join(self._tables)}")
+        return found
+
+    def writes(self) -> Iterator[Write]:
+        """Statements in order.  Raises `ProjectionFailed` for a value that its column can't hold."""
+        for name, rows in self._tables.items():
+            for shape, seqs, values in rows.groups():
+                if shape.kind is Kind.UPDATE and not shape.sets:
+                    continue  # an update that sets nothing
+                arrays = list(zip(*values, strict=True))
+                self._check(rows.table, shape, arrays, seqs=seqs)
+                yield Write(self._statements[name].sql(shape), arrays, len(values))
+
+    def _check(
+        self, table: StoredTable, shape: Shape, arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]
+    ) -> None:
+        for name, array in zip(shape.columns, arrays, strict=True):
+            if fault := first_fault(table.columns[name], array):
+                index, reason = fault
+                where = f"{self._topic}, seq {seqs[index]}"
+                raise ProjectionFailed(f"{where}: table `{table.declared.name}`, column `{name}`: {reason}")

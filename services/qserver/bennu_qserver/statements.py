@@ -1,0 +1,89 @@
+"""The SQL of row changes: a few statements a table, each taking one array a column.
+
+A `timestamptz` travels as an array of microseconds and becomes a time in Postgres: exact, and without a Python object
+for each value.
+"""
+
+from enum import Enum
+from functools import cache
+from typing import NamedTuple
+
+from bennu.domain import TIMESTAMP
+from bennu_qserver.tables import StoredTable, quoted
+
+
+class Kind(Enum):
+    """What becomes of the rows that a statement names."""
+
+    APPEND = "append"
+    UPSERT = "upsert"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class Shape(NamedTuple):
+    """Kind and columns of a statement; one group of changes shares it.  Its arrays are key, sets, adds, in order."""
+
+    kind: Kind
+    key: tuple[str, ...]
+    sets: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.key + self.sets + self.adds
+
+
+class Statement:
+    """Statements of one table, each made once."""
+
+    def __init__(self, table: StoredTable) -> None:
+        self.table = table
+        self._target = f"{table.sql} AS t"
+        self.sql = cache(self._sql)
+
+    def _sql(self, shape: Shape) -> str:
+        match shape.kind:
+            case Kind.APPEND:
+                return self._insert(shape)
+            case Kind.UPSERT:
+                return f"{self._insert(shape)} ON CONFLICT ({_names(shape.key)}) {self._on_conflict(shape)}"
+            case Kind.UPDATE:
+                sets = ", ".join(f"{quoted(name)} = {self._value(name)}" for name in shape.sets)
+                return f"UPDATE {self._target} SET {sets} FROM {self._source(shape)} WHERE {self._same_key()}"  # noqa: S608
+        return f"DELETE FROM {self._target} USING {self._source(shape)} WHERE {self._same_key()}"  # noqa: S608 - no values
+
+    def _insert(self, shape: Shape) -> str:
+        values = ", ".join(map(self._value, shape.columns))
+        columns = _names(shape.columns)
+        return f"INSERT INTO {self._target} ({columns}) SELECT {values} FROM {self._source(shape)}"  # noqa: S608 - no values
+
+    def _on_conflict(self, shape: Shape) -> str:
+        sets = [f"{quoted(name)} = excluded.{quoted(name)}" for name in shape.sets]
+        sets += [f"{quoted(name)} = coalesce(t.{quoted(name)}, 0) + excluded.{quoted(name)}" for name in shape.adds]
+        return f"DO UPDATE SET {', '.join(sets)}" if sets else "DO NOTHING"
+
+    def _source(self, shape: Shape) -> str:
+        arrays = ", ".join(f"${n}::{self._array_type(name)}[]" for n, name in enumerate(shape.columns, 1))
+        return f"unnest({arrays}) AS s({_names(shape.columns)})"
+
+    def _array_type(self, name: str) -> str:
+        kind = self.table.columns[name].type
+        return "bigint" if kind == TIMESTAMP else kind
+
+    def _value(self, name: str) -> str:
+        value = f"s.{quoted(name)}"
+        if self.table.columns[name].type != TIMESTAMP:
+            return value
+        # Seconds and microseconds apart: an interval is multiplied in floating point, which is exact only so.
+        return (
+            f"'epoch'::timestamptz + ({value} / 1000000) * interval '1 second'"
+            f" + ({value} % 1000000) * interval '1 microsecond'"
+        )
+
+    def _same_key(self) -> str:
+        return " AND ".join(f"t.{quoted(name)} = {self._value(name)}" for name in self.table.key)
+
+
+def _names(columns: tuple[str, ...]) -> str:
+    return ", ".join(map(quoted, columns))

@@ -1,0 +1,70 @@
+"""What operators see of the projections: metrics, and the condition `projections` of `/readyz`."""
+
+import time
+
+from bennu.ops.metrics import SIZES, Metrics
+from bennu.ops.readiness import Readiness
+from bennu_qserver.pending import Work
+from bennu_qserver.positions import Place
+
+READY = "projections"
+
+STARTING, FOLLOWING, STANDBY = "starting", "following", "standby"
+
+
+class Gauges:
+    """Metrics of one projection in one partition."""
+
+    def __init__(self, metrics: Metrics, place: Place) -> None:
+        labels = {"app": place.app, "projection": place.projection, "partition": str(place.partition)}
+        self._lag_batches = metrics.gauge(
+            "bennu_qserver_lag_batches", "Journal records not yet projected, as last sampled.", **labels
+        )
+        self._lag_events = metrics.gauge("bennu_qserver_lag_events", "Events read but not yet written.", **labels)
+        self._lag_seconds = metrics.gauge(
+            "bennu_qserver_lag_seconds", "Age of the last batch projected while others wait, else 0.", **labels
+        )
+        self._offset = metrics.gauge("bennu_qserver_position_offset", "Offset below which all is projected.", **labels)
+        self._events = metrics.counter("bennu_qserver_events_total", "Events projected.", **labels)
+        self._rows = metrics.counter("bennu_qserver_rows_total", "Rows written.", **labels)
+        self._transactions = metrics.counter("bennu_qserver_transactions_total", "Transactions committed.", **labels)
+        self._sizes = metrics.histogram(
+            "bennu_qserver_transaction_rows", "Rows a transaction.", buckets=SIZES, **labels
+        )
+        self._seconds = metrics.histogram("bennu_qserver_transaction_seconds", "Time a transaction takes.", **labels)
+        self.moved = metrics.counter("bennu_qserver_position_moved_total", "Meetings with another projector.", **labels)
+        self._recorded_at_us = 0
+
+    def committed(self, work: Work, *, events: int, rows: int, seconds: float) -> None:
+        """A transaction is in."""
+        self._offset.set(work.position.offset)
+        self._events.inc(events)
+        self._rows.inc(rows)
+        self._transactions.inc()
+        self._sizes.observe(rows)
+        self._seconds.observe(seconds)
+        self._recorded_at_us = work.recorded_at_us or self._recorded_at_us
+
+    def sampled(self, *, records: int, events: int) -> None:
+        """How far it is behind."""
+        self._lag_batches.set(records)
+        self._lag_events.set(events)
+        behind_since_us = self._recorded_at_us if records else 0
+        self._lag_seconds.set(max(0.0, time.time() - behind_since_us / 1e6) if behind_since_us else 0.0)
+
+
+class Board:
+    """What each projection is doing, for `/readyz`."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._states: dict[Place, str] = {}
+
+    def set(self, place: Place, state: str) -> None:
+        """Ready when all follow, or stand by for one that does."""
+        self._states[place] = state
+        starting = [str(other) for other, known in self._states.items() if known == STARTING]
+        if starting:
+            self._readiness.unmet(READY, f"starting: {', '.join(sorted(starting))}")
+        else:
+            self._readiness.met(READY)

@@ -1,0 +1,142 @@
+"""Declared tables as they stand in Postgres: names, columns, comments, and whether what is there is what was declared.
+
+A table's rows live in `schema.name_g1`, named by generation, and people read the view `schema.name` over it: so a
+rebuild can fill the next generation beside the live one and then switch the view.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column, Table
+from bennu.errors import BadSettings
+
+BOOLEAN = "boolean"
+ZEROS: dict[str, str | int | bool] = {TEXT: "", BIGINT: 0, TIMESTAMP: 0, BOOLEAN: False}
+"""What a column begins at that the change that makes the row doesn't name; a nullable one begins at NULL."""
+
+CATALOG_NAMES = {TIMESTAMP: "timestamp with time zone"}
+_DEFAULTS = {TEXT: "''", BIGINT: "0", TIMESTAMP: "'epoch'", BOOLEAN: "false"}
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
+_TAKEN_SCHEMAS = frozenset({"bennu", "public", "information_schema"})
+
+
+def quoted(name: str) -> str:
+    """A name that was checked, as SQL."""
+    return f'"{name}"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL, for statements that take no parameters."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f" E'{escaped}'"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """A declared table of one generation, in one schema."""
+
+    schema: str
+    generation: int
+    declared: Table
+    columns: dict[str, Column] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", {column.name: column for column in self.declared.columns})
+
+    @property
+    def name(self) -> str:
+        return f"{self.declared.name}_g{self.generation}"
+
+    @property
+    def sql(self) -> str:
+        """The table with the rows."""
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+    @property
+    def view_sql(self) -> str:
+        """What people read."""
+        return f"{quoted(self.schema)}.{quoted(self.declared.name)}"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.declared.key
+
+    def zero(self, name: str) -> str | int | bool | None:
+        """What the column begins at."""
+        column = self.columns[name]
+        return None if column.nullable else ZEROS[column.type]
+
+
+def check_schema(name: str) -> None:
+    """Raise `BadSettings` unless an app of this name can have its schema."""
+    if not _NAME.fullmatch(name) or name.startswith("pg_") or name in _TAKEN_SCHEMAS:
+        raise BadSettings(f"app `{name}`: its tables need a schema of that name, which Postgres or Bennu can't give it")
+
+
+def check_table(table: Table, where: str) -> None:
+    """Raise `BadSettings`, naming `where`, for a declaration that can't become a table."""
+    where = f"{where}: table `{table.name}`"
+    columns = {column.name: column for column in table.columns}
+    for name in (table.name, *columns):
+        if not _NAME.fullmatch(name):
+            raise BadSettings(f"{where}: `{name}` is no name; use up to 50 of a-z, 0-9 and _")
+    if len(columns) != len(table.columns):
+        raise BadSettings(f"{where}: two columns have the same name")
+    for column in table.columns:
+        if column.type not in ZEROS:
+            raise BadSettings(f"{where}: column `{column.name}` has type {column.type}; known are {', '.join(ZEROS)}")
+    for name in (*table.key, *(name for index in table.indexes for name in index)):
+        if name not in columns:
+            raise BadSettings(f"{where}: key or index names `{name}`, which is no column")
+    if not table.key or any(columns[name].nullable for name in table.key):
+        raise BadSettings(f"{where}: it needs a key, of columns that are not nullable")
+
+
+def create_statements(table: StoredTable) -> Iterator[str]:
+    """What makes the table and its indexes."""
+    columns = ", ".join(_column_sql(column) for column in table.declared.columns)
+    key = ", ".join(map(quoted, table.key))
+    yield f"CREATE TABLE {table.sql} ({columns}, PRIMARY KEY ({key}))"
+
+
+def adorn_statements(table: StoredTable) -> Iterator[str]:
+    """Indexes, view and comments: repeated at each start, so that a changed comment needs no rebuild."""
+    for index in table.declared.indexes:
+        name = quoted(f"{table.name}_{'_'.join(index)}"[:63])
+        yield f"CREATE INDEX IF NOT EXISTS {name} ON {table.sql} ({', '.join(map(quoted, index))})"
+    for column in table.declared.columns:
+        yield f"COMMENT ON COLUMN {table.sql}.{quoted(column.name)} IS {literal(column.comment)}"
+    yield f"COMMENT ON TABLE {table.sql} IS {literal(table.declared.comment)}"
+
+
+def view_statements(table: StoredTable) -> Iterator[str]:
+    """The view of the live generation, with the same comments."""
+    columns = ", ".join(quoted(column.name) for column in table.declared.columns)
+    yield f"CREATE VIEW {table.view_sql} AS SELECT {columns} FROM {table.sql}"  # noqa: S608 - names were checked
+    for column in table.declared.columns:
+        yield f"COMMENT ON COLUMN {table.view_sql}.{quoted(column.name)} IS {literal(column.comment)}"
+    yield f"COMMENT ON VIEW {table.view_sql} IS {literal(table.declared.comment)}"
+
+
+def _column_sql(column: Column) -> str:
+    suffix = "" if column.nullable else f" NOT NULL DEFAULT {_DEFAULTS[column.type]}"
+    return f"{quoted(column.name)} {column.type}{suffix}"
+
+
+def differences(table: StoredTable, found: dict[str, tuple[str, bool]], *, key: tuple[str, ...]) -> list[str]:
+    """How the table that is there differs from the declaration; `found` is (type, nullable) by column."""
+    declared = {name: (CATALOG_NAMES.get(c.type, c.type), c.nullable) for name, c in table.columns.items()}
+    told = [f"column {name} is not in the table" for name in declared if name not in found]
+    told += [f"column {name} is not declared" for name in found if name not in declared]
+    for name in declared.keys() & found.keys():
+        if declared[name] != found[name]:
+            told.append(f"column {name} is {_words(found[name])}, declared {_words(declared[name])}")
+    if key != table.key:
+        told.append(f"its key is ({', '.join(key)}), declared ({', '.join(table.key)})")
+    return sorted(told)
+
+
+def _words(column: tuple[str, bool]) -> str:
+    kind, nullable = column
+    return kind if nullable else f"{kind} not null"

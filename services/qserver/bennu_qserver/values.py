@@ -1,0 +1,59 @@
+"""Whether a column can hold the values meant for it, looked at a whole column at a time."""
+
+from collections.abc import Sequence
+
+from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column
+from bennu.domain.projection import Value
+from bennu_qserver.tables import BOOLEAN
+
+_KINDS: dict[str, type] = {TEXT: str, BIGINT: int, TIMESTAMP: int, BOOLEAN: bool}
+_RANGES = {
+    BIGINT: (-(2**63), 2**63 - 1),
+    # From the year 1 to the end of the year 9999 in microseconds: what every client can read.
+    TIMESTAMP: (-62_135_596_800_000_000, 253_402_300_799_999_999),
+}
+
+
+def first_fault(column: Column, values: Sequence[Value]) -> tuple[int, str] | None:
+    """Index and fault of the first value that the column can't hold; None, fast, when all are well."""
+    if _all_well(column, values):
+        return None
+    faults = ((index, _fault(column, value)) for index, value in enumerate(values))
+    return next(((index, fault) for index, fault in faults if fault), None)
+
+
+def _all_well(column: Column, values: Sequence[Value]) -> bool:
+    kinds = set(map(type, values))
+    if column.nullable and type(None) in kinds:
+        return not any(_fault(column, value) for value in values)
+    if kinds != {_KINDS[column.type]}:
+        return False
+    if column.type == TEXT:
+        return not _text_fault("".join(values))  # type: ignore[arg-type]  # all are str: seen above
+    if column.type in _RANGES:
+        least, greatest = _RANGES[column.type]
+        return least <= min(values) and max(values) <= greatest  # type: ignore[type-var,operator]  # all are int
+    return True
+
+
+def _fault(column: Column, value: Value) -> str:
+    if value is None:
+        return "" if column.nullable else "NULL, and the column is not nullable"
+    if type(value) is not _KINDS[column.type]:
+        return f"a {type(value).__name__} in a column of type {column.type}"
+    if isinstance(value, str):
+        return _text_fault(value)
+    if column.type in _RANGES:
+        least, greatest = _RANGES[column.type]
+        return "" if least <= value <= greatest else f"{value} is out of range"
+    return ""
+
+
+def _text_fault(text: str) -> str:
+    if "\0" in text:
+        return "a text with a zero byte"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a text that is no valid Unicode"
+    return ""

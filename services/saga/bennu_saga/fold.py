@@ -1,0 +1,156 @@
+"""The sagas of a partition in memory: what its journal's records change.
+
+Sagas that ended are dropped: a starting event can be seen only once, because the position in its journal is exact,
+so nothing has to be remembered to tell it from a repetition.  The ones in COMPENSATION_FAILED stay until somebody
+has mended them.
+"""
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Callable
+
+from google.protobuf.message import DecodeError
+
+from bennu.errors import RecordBroken
+from bennu.replica.fold import encode_state
+from bennu.v1.journal_pb2 import EventBatch
+from bennu.v1.saga_pb2 import (
+    SagaCommandAnswered,
+    SagaCommandIssued,
+    SagaEnded,
+    SagaInputPart,
+    SagaRuleFailed,
+    SagaStarted,
+    SagaTimerFired,
+)
+from bennu_saga import state
+from bennu_saga.outbox import Command, Outbox
+from bennu_saga.state import COMPENSATION_FAILED, RUNNING, SagaState
+
+Record = (
+    SagaStarted
+    | SagaCommandIssued
+    | SagaCommandAnswered
+    | SagaTimerFired
+    | SagaRuleFailed
+    | SagaEnded
+    | SagaInputPart
+)
+_KINDS: tuple[type[Record], ...] = (
+    SagaStarted,
+    SagaCommandIssued,
+    SagaCommandAnswered,
+    SagaTimerFired,
+    SagaRuleFailed,
+    SagaEnded,
+    SagaInputPart,
+)
+_PARSE: dict[str, Callable[[bytes], Record]] = {kind.DESCRIPTOR.full_name: kind.FromString for kind in _KINDS}
+
+
+class SagaFold:
+    """Sagas by id, what they wait for, and the outbox.  See `bennu.replica.state.Fold`."""
+
+    def __init__(self) -> None:
+        self.sagas: dict[str, SagaState] = {}
+        self.awaiting: dict[str, str] = {}
+        """Saga ids by the id of the command that each waits for."""
+        self.outbox = Outbox()
+        self.parts: dict[str, SagaInputPart] = {}
+        """By topic: the input batch of which only a part is journaled."""
+        self.counts: Counter[int] = Counter()
+        """Started ones, under RUNNING, and ended ones by how; since the journal began."""
+        self._timers: list[tuple[int, str]] = []
+        self._evolve: dict[type, Callable[..., None]] = {
+            SagaStarted: self._started,
+            SagaCommandIssued: self._issued,
+            SagaCommandAnswered: self._answered,
+            SagaTimerFired: self._timer_fired,
+            SagaRuleFailed: self._rule_failed,
+            SagaEnded: self._ended,
+            SagaInputPart: self._input_part,
+        }
+
+    @property
+    def running(self) -> int:
+        """Sagas that are under way."""
+        return len(self.sagas) - self.counts[COMPENSATION_FAILED]
+
+    # --- replay
+
+    def apply(self, batch: EventBatch, where: str) -> None:
+        unknown = [name for name in batch.event_types if name not in _PARSE]
+        if unknown:
+            raise RecordBroken(f"{where}: {unknown[0]} is no record of a saga journal known to this version of Bennu")
+        parsers = [_PARSE[name] for name in batch.event_types]
+        try:
+            for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
+                self.evolve(parsers[index](raw))
+        except (DecodeError, IndexError, ValueError) as error:
+            raise RecordBroken(f"{where}: batch {batch.batch_no} has a record that can't be read ({error})") from error
+        except KeyError as error:
+            raise RecordBroken(f"{where}: batch {batch.batch_no} speaks of {error}, which is not running") from error
+        for cursor in batch.outboxes:
+            self.outbox.box(cursor.stream).confirm(cursor.last_no)
+
+    def evolve(self, record: Record) -> None:
+        """Change what one record says."""
+        self._evolve[type(record)](record)
+
+    def _started(self, record: SagaStarted) -> None:
+        self.sagas[record.saga_id] = state.started(record)
+        self.counts[RUNNING] += 1
+
+    def _issued(self, record: SagaCommandIssued) -> None:
+        saga = self.sagas[record.saga_id]
+        state.issued(saga, record)
+        self.awaiting[record.command_id] = record.saga_id
+        origin = (f"saga:{saga.definition}", record.saga_id, record.causation_id, saga.traceparent)
+        command = Command(record.no, record.command_id, record.type, record.payload, record.compensates, origin)
+        self.outbox.box(record.destination).add(command)
+        if record.due_at_us:
+            heapq.heappush(self._timers, (record.due_at_us, record.command_id))
+
+    def _answered(self, record: SagaCommandAnswered) -> None:
+        del self.awaiting[record.command_id]
+        state.answered(self.sagas[record.saga_id], record)
+
+    def _timer_fired(self, record: SagaTimerFired) -> None:
+        del self.awaiting[record.command_id]
+        state.timer_fired(self.sagas[record.saga_id])
+
+    def _rule_failed(self, record: SagaRuleFailed) -> None:
+        state.rule_failed(self.sagas[record.saga_id], record)
+
+    def _ended(self, record: SagaEnded) -> None:
+        if record.status != COMPENSATION_FAILED:
+            del self.sagas[record.saga_id]
+        self.counts[record.status] += 1
+
+    def _input_part(self, record: SagaInputPart) -> None:
+        self.parts[record.topic] = record
+
+    # --- timers
+
+    def next_timer(self) -> tuple[int, str] | None:
+        """(due at, command id) of the first timer whose command is still awaited.  The answered ones go."""
+        timers = self._timers
+        while timers and timers[0][1] not in self.awaiting:
+            heapq.heappop(timers)
+        return timers[0] if timers else None
+
+    # --- integrity
+
+    def digest(self, batch: EventBatch) -> bytes:
+        touched: dict[str, None] = {}
+        for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
+            record = _PARSE[batch.event_types[index]](raw)
+            touched[record.topic if isinstance(record, SagaInputPart) else record.saga_id] = None
+        total = hashlib.blake2b(digest_size=16)
+        for saga_id in touched:
+            total.update(f"{saga_id}\0".encode())
+            total.update(encode_state(self.sagas.get(saga_id)))
+        for destination, last_no in sorted(self.outbox.heads().items()):
+            total.update(f"{destination}\0{last_no}\0".encode())
+        return total.digest()

@@ -1,0 +1,39 @@
+"""Every bound of Saga's own, in one place."""
+
+from bennu.limits import BATCH_BYTES, MAX_COMMAND_BYTES
+from bennu.log.port import MAX_RECORD_BYTES
+
+INPUT_BATCHES = 16
+"""Batches of event journals, over all of them, that wait to be reacted to."""
+
+REACT_CHUNK = 256
+"""Signals reacted to before the event loop gets a turn."""
+
+OUTBOX_COMMANDS = 65_536
+"""Commands without a receipt; beyond it no further event is reacted to until command logs take some."""
+
+RECORD_BYTES = 512 * 1024
+"""A record of a command log takes no further command beyond this."""
+
+RECORD_COMMANDS = 4_096
+
+LAZY_MS = 1_000
+"""Positions and receipts alone are journaled after this; with effects they ride along at once."""
+
+TICK_MS = 100
+"""How exactly timers fire."""
+
+SURVEY_MS = 5_000
+"""How often the ends of the input journals are asked for, for the lag; at once when a timer is due."""
+
+SEND_TIMEOUT_MS = 3_000
+SEND_RETRY_FIRST_MS = 20
+SEND_RETRY_MAX_MS = 2_000
+SAY_AGAIN_MS = 10_000
+"""Between two log lines about the same command log that takes nothing."""
+
+MAX_REASON_CHARS = 500
+
+assert RECORD_BYTES + MAX_COMMAND_BYTES < MAX_RECORD_BYTES, "a record with one more command must fit"
+assert BATCH_BYTES + 3 * MAX_COMMAND_BYTES < MAX_RECORD_BYTES, "a batch with one more trigger and its command must fit"
+assert TICK_MS < LAZY_MS < SURVEY_MS

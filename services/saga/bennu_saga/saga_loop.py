@@ -1,0 +1,235 @@
+"""The saga path, whole: what happens between an event and the commands that follow from it.
+
+    submit → inbox → react and evolve → open batch → seal → append → read as effective → dispatch
+
+React, journal, dispatch, in this order.  What a crash means between two of them:
+
+* before the append: the records and the input positions go together, so the same events are read and reacted to again;
+* after the append, before the dispatch: the commands are in the journal, the outbox; the next leader sends them;
+* after the dispatch, before its receipt is journaled: the next leader sends them again, and CServer drops the numbers
+  that it took.
+
+One `Partition` is one asyncio task; many sagas, and several inputs, share one append.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import NamedTuple, TypeVar
+
+from bennu.replica.fold import EVENT, Decision
+from bennu.replica.journal import Position
+from bennu.replica.leader import Replica
+from bennu.v1.command_pb2 import Origin
+from bennu.v1.journal_pb2 import EventBatch
+from bennu.v1.position_pb2 import LogPosition
+from bennu.v1.saga_pb2 import SagaInputPart
+from bennu_saga.fold import Record, SagaFold
+from bennu_saga.limits import INPUT_BATCHES, LAZY_MS, OUTBOX_COMMANDS, REACT_CHUNK
+from bennu_saga.reactor import Note, Reactor
+from bennu_saga.signals import Answer, Signal
+
+ORIGIN = Origin(actor="saga")
+NO_DIGEST = bytes(16)
+
+T = TypeVar("T")
+
+
+class Cause(NamedTuple):
+    """What an entry of the journal reacts to, in the columns that a command has in CServer's."""
+
+    command_id: str
+    type_name: str
+    digest: bytes = NO_DIGEST
+    origin: Origin = ORIGIN
+
+
+class Delivery:
+    """A batch of an event journal, as signals; and where to read on once all of its effects are journaled."""
+
+    __slots__ = ("batch_no", "journaled", "next", "position", "signals")
+
+    def __init__(self, signals: Sequence[Signal], position: Position, batch_no: int) -> None:
+        self.signals = signals
+        self.position = position
+        self.batch_no = batch_no
+        self.next = 0
+        """Index of the signal to be reacted to next."""
+        self.journaled = 0
+        """Signals before this one are in batches that are sealed."""
+
+
+class Partition:
+    """The leader's work on one partition; `replica` already leads."""
+
+    def __init__(self, replica: Replica, fold: SagaFold, reactor: Reactor) -> None:
+        self.replica = replica
+        self.fold = fold
+        self.input_slots = asyncio.Semaphore(INPUT_BATCHES)
+        self.effective = asyncio.Condition()
+        self.seen: dict[str, int] = {position.topic: position.offset for position in replica.state.inputs.values()}
+        """Offsets of the input journals up to which everything was reacted to."""
+        self.answers_seen_us = 0
+        """Whatever was journaled as answered before this time was reacted to: timers due by then may fire."""
+        self._reactor = reactor
+        self._inbox: deque[Delivery] = deque()
+        self._positions: dict[str, LogPosition] = {}
+        self._receipts: dict[str, int] = {}
+        self._heads: dict[str, int] = {}
+        self._notes: list[Note] = []
+        self._sealed_at = 0.0
+        self._wake = asyncio.Event()
+        self._stopping = False
+        fold.outbox.allow(fold.outbox.heads())  # whatever a new leader has read is effective
+
+    def submit(self, delivery: Delivery) -> None:
+        """Put a batch in line; the caller holds one of `input_slots`."""
+        part = self.fold.parts.get(delivery.position.topic)
+        if part is not None and part.batch_no == delivery.batch_no:
+            delivery.signals = [signal for signal in delivery.signals if signal.entry >= part.entries]
+        self._inbox.append(delivery)
+        self._wake.set()
+
+    def confirmed(self, destination: str, last_no: int) -> None:
+        """A command log has everything up to this number."""
+        self.fold.outbox.box(destination).confirm(last_no)
+        self._receipts[destination] = last_no
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again: time has passed."""
+        self._wake.set()
+
+    async def lead(self) -> None:
+        """React and append until told to stop.  Raises `SteppedDown`, or `Final` errors."""
+        commit: asyncio.Task[None] | None = None
+        watch = self._start(self.replica.watch())
+        try:
+            while not (self._stopping and commit is None and not self._worth_sealing()):
+                self._react_some()
+                if commit is None and self._worth_sealing():
+                    watch.cancel()
+                    commit = self._start(self.replica.commit(*self._seal()))
+                if not (self._inbox and self._may_react()):
+                    await self._wake.wait()
+                else:
+                    await asyncio.sleep(0)  # let readers and dispatchers have their turn
+                self._wake.clear()
+                if commit is not None and commit.done():
+                    commit = commit.result()
+                    await self._let_go()
+                if commit is None and watch.done():
+                    self.replica.take(() if watch.cancelled() else watch.result())
+                    watch = self._start(self.replica.watch())
+        finally:
+            for task in (commit, watch):
+                if task is not None:
+                    task.cancel()
+
+    def _start(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._wake.set())
+        return task
+
+    def stop(self) -> None:
+        """React to nothing more; journal what was reacted to, then return from `lead`."""
+        self._stopping = True
+        self._wake.set()
+
+    # --- react
+
+    def _may_react(self) -> bool:
+        return not (self._stopping or self.replica.open.full or len(self.fold.outbox) >= OUTBOX_COMMANDS)
+
+    def _react_some(self) -> None:
+        budget = REACT_CHUNK
+        while budget > 0 and self._may_react() and self.timer_due(self.answers_seen_us):
+            self._fire()
+            budget -= 1
+        while budget > 0 and self._may_react() and self._inbox:
+            delivery = self._inbox[0]
+            if delivery.next < len(delivery.signals):
+                self._react(delivery)
+                budget -= 1
+            if delivery.next == len(delivery.signals):
+                self._inbox.popleft()
+                self._reacted(delivery)
+
+    def _react(self, delivery: Delivery) -> None:
+        """All signals of one entry, as one entry: a batch of ours may end after it, never within."""
+        now_us = self.replica.tick()
+        entry = delivery.signals[delivery.next].entry
+        records: list[Record] = []
+        while delivery.next < len(delivery.signals) and delivery.signals[delivery.next].entry == entry:
+            signal = delivery.signals[delivery.next]
+            if isinstance(signal, Answer):
+                records += self._reactor.answer(signal, now_us)
+            else:
+                records += self._reactor.start(signal, now_us)
+            delivery.next += 1
+        self._journal(f"{delivery.position.topic}/{delivery.batch_no}/{entry}", records)
+
+    def _reacted(self, delivery: Delivery) -> None:
+        position = delivery.position
+        self._positions[position.topic] = position.to_proto()
+        self.seen[position.topic] = position.offset
+        self.input_slots.release()
+
+    def timer_due(self, at_us: int) -> bool:
+        """Whether a timer of an awaited command is due at this journaled time."""
+        timer = self.fold.next_timer()
+        return timer is not None and timer[0] <= at_us
+
+    def _fire(self) -> None:
+        timer = self.fold.next_timer()
+        assert timer is not None, "it is due"
+        now_us = self.replica.tick()
+        self._journal(f"timer/{timer[1]}", self._reactor.fire(timer[1], now_us))
+
+    def _journal(self, cause: str, records: Sequence[Record]) -> None:
+        if records:
+            types = [record.DESCRIPTOR.full_name for record in records]
+            raw = [record.SerializeToString() for record in records]
+            self.replica.open.add(Cause(cause, types[0]), Decision(EVENT, b"", types, raw))
+
+    # --- journal
+
+    def _worth_sealing(self) -> bool:
+        if self.replica.open.command_ids or self.replica.open.forced:
+            return True
+        if not (self._positions or self._receipts):
+            return False
+        return self._stopping or asyncio.get_running_loop().time() >= self._sealed_at + LAZY_MS / 1000
+
+    def _seal(self) -> tuple[bytes, EventBatch]:
+        self.replica.tick()
+        if self._inbox and self._inbox[0].next > self._inbox[0].journaled:
+            self._journal_part(self._inbox[0])
+        self.replica.open.inputs.update(self._positions)
+        self.replica.open.outboxes.update(self._receipts)
+        self._positions, self._receipts = {}, {}
+        self._heads = self.fold.outbox.heads()
+        self._notes, self._reactor.notes = self._reactor.notes, []
+        self._sealed_at = asyncio.get_running_loop().time()
+        return self.replica.seal()
+
+    def _journal_part(self, delivery: Delivery) -> None:
+        """How far this batch of ours goes within one of theirs, so that the rest is reacted to, and only the rest."""
+        topic, delivery.journaled = delivery.position.topic, delivery.next
+        entries = delivery.signals[delivery.next - 1].entry + 1
+        part = SagaInputPart(topic=topic, batch_no=delivery.batch_no, entries=entries)
+        self.fold.evolve(part)
+        self._journal(f"{topic}/{delivery.batch_no}", [part])
+
+    # --- dispatch
+
+    async def _let_go(self) -> None:
+        """What was sealed is effective: its commands may be sent."""
+        self.fold.outbox.allow(self._heads)
+        async with self.effective:
+            self.effective.notify_all()
+
+    def take_notes(self) -> Sequence[Note]:
+        """What became effective since the last call and should be said."""
+        notes, self._notes = self._notes, []
+        return notes

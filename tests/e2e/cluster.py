@@ -1,0 +1,87 @@
+"""The three services as real processes, each of which can be killed and started again."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+
+
+class Service:
+    """One service process.  Its log lines go to a file, its first line on stdout says where its ports are."""
+
+    def __init__(self, name: str, flags: list[str], *, directory: Path, environ: dict[str, str]) -> None:
+        self.name = name
+        self.announced: dict[str, str] = {}
+        self._flags = flags
+        self._environ = environ
+        self._stderr = directory / f"{name}.log"
+        self._process: subprocess.Popen[str] | None = None
+
+    async def start(self) -> None:
+        """Start it and learn its ports; raises with its last lines if it ends instead."""
+        with self._stderr.open("a") as stderr:
+            self._process = self._popen(stderr)
+        line = await asyncio.wait_for(asyncio.to_thread(self._first_line), START_TIMEOUT_S)
+        if not line:
+            raise AssertionError(f"{self.name} ended at start:\n{self._stderr.read_text()[-2000:]}")
+        self.announced = json.loads(line)
+
+    def _popen(self, stderr: IO[str]) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", f"bennu_{self.name}", *self._flags]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=self._environ, text=True)
+
+    def _first_line(self) -> str:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to stop; its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        code = self._process.wait(STOP_TIMEOUT_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process = None
+        return code
+
+    def lines(self) -> list[str]:
+        """What it has logged."""
+        return self._stderr.read_text().splitlines()
+
+
+class Cluster:
+    """CServer, Saga and QServer of the bank over one log and one Postgres."""
+
+    def __init__(self, log_url: str, dsn: str, *, directory: Path, grpc_port: int, partitions: int) -> None:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
+        environ["BENNU_POSTGRES"] = dsn
+        shared = ["--app", "bank.app:app", "--log", log_url, "--partitions", str(partitions)]
+        self.grpc = f"127.0.0.1:{grpc_port}"
+        self.services = {
+            name: Service(name, [*shared, *own], directory=directory, environ=environ)
+            for name, own in (("cserver", ["--grpc", self.grpc]), ("saga", []), ("qserver", []))
+        }
+
+    async def __aenter__(self) -> "Cluster":
+        await asyncio.gather(*(service.start() for service in self.services.values()))
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        for service in self.services.values():
+            service.kill()
