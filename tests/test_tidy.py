@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_FILE_LINES = 350
 MAX_BODY_LINES = 40
 MAX_PARAMETERS = 5
-MAX_POSITIONAL = 2
+MAX_POSITIONAL = 4  # the aim is 2; docs/adr/0006 lists what is left
 
 GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 MEASURED = (".py", ".proto", ".sql", ".sh", ".toml", ".yaml", ".conf", "Makefile", "run")

@@ -93,7 +93,9 @@ async def _verify(log: str, topic: str, *, domain: "App | None", partitions: int
     async with open_log(log) as opened:
         names = [topic] if topic else []
         if not topic and domain is not None:
-            there = [found.name for found in await topics.find_all(opened, domain.name) if "-commands-" not in found.name]
+            there = [
+                found.name for found in await topics.find_all(opened, domain.name) if "-commands-" not in found.name
+            ]
             wanted = [name for name in topics.names(domain.name, partitions) if "-events-" in name]
             names = [*wanted, *(name for name in there if name not in wanted and _below(name, partitions))]
         return [await verify_one(opened, name, domain) for name in names]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from google.protobuf import json_format, message_factory, symbol_database
+from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.message import DecodeError, Message
 from rich.console import Console
 
@@ -50,7 +50,11 @@ def _entries(batch: EventBatch, app: App | None) -> Iterator[Plain]:
     for i, command_id in enumerate(batch.command_ids):
         command, outcome = batch.command_types[batch.command_type_indexes[i]], batch.outcomes[i]
         origin = batch.origin_indexes[i] if batch.origin_indexes else 0
-        entry: Plain = {"command_id": command_id, "command": command, "outcome": OUTCOMES.get(outcome, outcome)}
+        entry: Plain = {
+            "command_id": command_id,
+            "command": command,
+            "outcome": OUTCOMES.get(Outcome.ValueType(outcome), str(outcome)),
+        }
         entry["actor"] = batch.origins[origin].actor if batch.origins else ""
         if outcome != Outcome.OUTCOME_UNSPECIFIED:
             entry["reply"] = _reply(next(replies), command, outcome=outcome, app=app)
@@ -66,7 +70,7 @@ def _reply(raw: bytes, command: str, *, outcome: int, app: App | None) -> object
     return _decoded(app.reply_message(command), raw) if known and app is not None else _base64(raw)
 
 
-def _event(type_name: str, raw: bytes, app: App | None) -> Plain:  # noqa: PLR0917
+def _event(type_name: str, raw: bytes, app: App | None) -> Plain:
     message = (app.message(type_name) if app is not None else None) or _bennus_own(type_name)
     return {"type": type_name, "data": _decoded(message, raw) if message is not None else _base64(raw)}
 
@@ -75,7 +79,7 @@ def _bennus_own(type_name: str) -> type[Message] | None:
     if not type_name.startswith("bennu.v1."):
         return None
     try:
-        return message_factory.GetMessageClass(symbol_database.Default().pool.FindMessageTypeByName(type_name))
+        return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(type_name))
     except KeyError:
         return None
 

@@ -28,7 +28,7 @@ async def judged(log: Log, topic: str) -> AsyncIterator[Judged]:
     reader = JournalReader(Position(topic))
     if tail == 0:
         return
-    async with aclosing(log.read(topic, 0)) as chunks:  # type: ignore[type-var]  # adapters are async generators
+    async with aclosing(log.read(topic, 0)) as chunks:
         async for chunk in chunks:
             for offset, body in chunk:
                 verdict, record = reader.classify(offset, body)

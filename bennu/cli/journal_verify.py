@@ -70,7 +70,7 @@ def _replay(found: Judged, app: App, state: ReplicaState | None) -> ReplicaState
     return state
 
 
-def _blank(start: EpochStart, app: App, topic: str) -> ReplicaState:  # noqa: PLR0917
+def _blank(start: EpochStart, app: App, topic: str) -> ReplicaState:
     number = topic.rpartition("-")[2]
     if number != str(start.partition):
         raise BadSettings(f"{topic}, offset 0: this is the journal of partition {start.partition}")

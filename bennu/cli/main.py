@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from bennu.cli import bench, demo, dev, journal, protos, services, simulate, topics, version
+from bennu.cli import journal, protos, services, simulate, topics, version
 from bennu.errors import BadSettings, BennuError, Final
 from bennu.stack import commands as stack
 
@@ -24,17 +24,16 @@ def build() -> typer.Typer:
     """All commands."""
     app = typer.Typer(
         name="bennu",
-        help="In-memory, event-sourced CQRS and sagas: every answer durable first.  Begin with `bennu demo` and `bennu dev`.",
+        help="In-memory, event-sourced CQRS and sagas: every answer durable first.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (demo, dev, services, simulate, version):
+    for module in (services, simulate, version):
         module.register(app)
     app.add_typer(topics.app, name="topics")
     app.add_typer(journal.app, name="journal")
     app.add_typer(protos.app, name="protos")
-    app.add_typer(bench.app, name="bench")
     app.add_typer(stack.app, name="stack")
     return app
 

@@ -76,4 +76,6 @@ def export(
         typer.echo(json.dumps({"directory": str(folder), "files": names}))
         return
     typer.echo(f"{len(names)} files in {folder}; Python stubs from them:")
-    typer.echo(f"  cd {folder} && python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \\\n    {' '.join(names)}")
+    typer.echo(
+        f"  cd {folder} && python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \\\n    {' '.join(names)}"
+    )

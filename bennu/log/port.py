@@ -10,7 +10,7 @@ Order and durability, for every adapter (held to it by `tests/log/conformance.py
   A peer that goes away is waited for (with backoff, a line in the log at first and then each 10 s).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
@@ -48,7 +48,7 @@ class Log(Protocol):
         Cancelled while waiting: the outcome is unknown too.
         """
 
-    def read(self, topic: str, offset: int) -> AsyncIterator[Sequence[Record]]:
+    def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
         """Chunks (never empty) of contiguous records from `offset` on; waits at the tail.
 
         An async generator: close it (`aclosing`) to stop.  Raises `TopicMissing`, `OffsetGone`, `OffsetBeyondTail`

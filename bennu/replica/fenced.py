@@ -88,7 +88,7 @@ class FencedJournal:
         found = False
         if self.reader.position.offset >= end:
             return found
-        async with aclosing(self._log.read(self.topic, self.reader.position.offset)) as chunks:  # type: ignore[type-var]
+        async with aclosing(self._log.read(self.topic, self.reader.position.offset)) as chunks:
             async for chunk in chunks:
                 for offset, body in chunk:
                     found |= self.take(offset, body, own)

@@ -162,7 +162,7 @@ class Replica:
     async def watch(self) -> Sequence[Record]:
         """What others append while nothing of ours is in flight; begins after a while of idleness."""
         await asyncio.sleep(IDLE_BEFORE_WATCH_MS / 1000)
-        async with aclosing(self.log.read(self.topic, self.position.offset)) as chunks:  # type: ignore[type-var]
+        async with aclosing(self.log.read(self.topic, self.position.offset)) as chunks:
             async for chunk in chunks:
                 return chunk
         return ()

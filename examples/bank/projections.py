@@ -14,7 +14,6 @@ from bank.v1.events_pb2 import (
     WithdrawalReversed,
     Withdrawn,
 )
-
 from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column, EventMeta, Projection, Rows, Table, projects
 
 CASH = "cash"

@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 import grpc
+
 from bank.v1 import bank_pb2_grpc
 from bank.v1.commands_pb2 import Deposit, FreezeAccount, OpenAccount, Transfer
 

@@ -92,7 +92,7 @@ class LogConformance:
         async def body() -> None:
             async with (
                 self.topic(rig, handles=2) as (topic, [mine, other]),
-                aclosing(mine.read(topic, 0)) as chunks,  # type: ignore[type-var]  # it is a generator
+                aclosing(mine.read(topic, 0)) as chunks,
             ):
                 for n in range(20):
                     coming = asyncio.ensure_future(anext(chunks))
@@ -267,7 +267,7 @@ class LogConformance:
                 waiting.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await waiting
-                await chunks.aclose()  # type: ignore[attr-defined]
+                await chunks.aclose()
                 assert await log.append(topic, b"two") == 1
                 assert await bodies(log, topic) == [b"one", b"two"]
 

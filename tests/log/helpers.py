@@ -26,7 +26,7 @@ def run(body: Coroutine[Any, Any, None], *, timeout_s: float = TIMEOUT_S) -> Non
 async def take(log: Log, topic: str, *, start: int, count: int) -> list[Record]:
     """`count` records from `start` on; asserts that they are contiguous and that no chunk is empty."""
     records: list[Record] = []
-    async with aclosing(log.read(topic, start)) as chunks:  # type: ignore[type-var]  # it is a generator
+    async with aclosing(log.read(topic, start)) as chunks:
         async for chunk in chunks:
             assert chunk
             records.extend(chunk)

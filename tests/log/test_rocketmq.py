@@ -121,7 +121,7 @@ class _Stream:
 
     async def follow(self, until: bytes) -> None:
         """Read from the start, through everything, to the record `until`."""
-        async with aclosing(self.log.read(self.topic, 0)) as chunks:  # type: ignore[type-var]  # it is a generator
+        async with aclosing(self.log.read(self.topic, 0)) as chunks:
             async for chunk in chunks:
                 assert chunk[0].offset == len(self.read)
                 self.read.extend(record.body for record in chunk)

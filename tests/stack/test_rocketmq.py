@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -36,6 +37,7 @@ async def first(url: str, topic: str, *, offset: int) -> bytes:
     """The record at the offset."""
     async with asyncio.timeout(APPEND_DEADLINE_S), bennu_log.open(url) as log:
         chunks = log.read(topic, offset)
+        assert isinstance(chunks, AsyncGenerator)
         async with aclosing(chunks):
             return (await anext(chunks))[0].body
 

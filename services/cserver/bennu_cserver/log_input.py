@@ -37,7 +37,7 @@ class CommandLogReader:
     async def feed(self, log: Log, partition: Partition, intake: Intake) -> None:
         """Read for ever, with a bounded number of records waiting to be decided."""
         offset = partition.replica.state.input_offset(self._topic)
-        async with aclosing(log.read(self._topic, offset)) as chunks:  # type: ignore[type-var]
+        async with aclosing(log.read(self._topic, offset)) as chunks:
             async for chunk in chunks:
                 for record in chunk:
                     await partition.log_slots.acquire()

@@ -101,7 +101,7 @@ class ProjectionLoop:
 
     async def _read(self) -> None:
         reader = JournalReader(self._pending.work.position)
-        async with aclosing(self._outside.log.read(self._partition.topic, reader.position.offset)) as chunks:  # type: ignore[type-var]  # the port says it is an async generator
+        async with aclosing(self._outside.log.read(self._partition.topic, reader.position.offset)) as chunks:
             async for chunk in chunks:
                 for record in chunk:
                     await self._pending.room()

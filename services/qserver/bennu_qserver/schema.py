@@ -38,7 +38,7 @@ WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY k.place
 
 
 async def migrate(dsn: str) -> None:
-    """Bring Bennu's own tables, in schema `bennu`, to the version that this package needs.  Raises what asyncpg does."""
+    """Bring Bennu's own tables, in schema `bennu`, to this package's version.  Raises what asyncpg raises."""
 
     async def connect() -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(

@@ -2,7 +2,7 @@
 
 import time
 
-from bennu.ops.metrics import SIZES, Metrics
+from bennu.ops.metrics import SECONDS, SIZES, Metrics
 from bennu.ops.readiness import Readiness
 from bennu_qserver.pending import Work
 from bennu_qserver.positions import Place
@@ -31,7 +31,9 @@ class Gauges:
         self._sizes = metrics.histogram(
             "bennu_qserver_transaction_rows", "Rows a transaction.", buckets=SIZES, **labels
         )
-        self._seconds = metrics.histogram("bennu_qserver_transaction_seconds", "Time a transaction takes.", **labels)
+        self._seconds = metrics.histogram(
+            "bennu_qserver_transaction_seconds", "Time a transaction takes.", buckets=SECONDS, **labels
+        )
         self.moved = metrics.counter("bennu_qserver_position_moved_total", "Meetings with another projector.", **labels)
         self._recorded_at_us = 0
 

@@ -50,8 +50,8 @@ class Definitions:
             raise BadSettings(f"two sagas of app `{self.app.name}` are called {name}")
         for rule in (made for step in saga.steps for made in (step.command, step.compensation) if made):
             self._check_command(name, rule)
-        for rule in (saga.completed, saga.failed):
-            self._check_command(name, rule)
+        self._check_command(name, saga.completed)
+        self._check_command(name, saga.failed)
         definition = Definition(name, saga.version, trigger_type, saga)
         self._by_name[name, saga.version] = definition
         self.by_trigger.setdefault(trigger_type, []).append(definition)

@@ -29,13 +29,7 @@ from bennu_saga.outbox import Command, Outbox
 from bennu_saga.state import COMPENSATION_FAILED, RUNNING, SagaState
 
 Record = (
-    SagaStarted
-    | SagaCommandIssued
-    | SagaCommandAnswered
-    | SagaTimerFired
-    | SagaRuleFailed
-    | SagaEnded
-    | SagaInputPart
+    SagaStarted | SagaCommandIssued | SagaCommandAnswered | SagaTimerFired | SagaRuleFailed | SagaEnded | SagaInputPart
 )
 _KINDS: tuple[type[Record], ...] = (
     SagaStarted,

@@ -1,4 +1,4 @@
-"""The real parts, shared by the tests here."""
+"""The real parts, shared by all tests."""
 
 from tests.stack_fixtures import database, postgres, rocketmq
 

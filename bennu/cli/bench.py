@@ -1,5 +1,0 @@
-"""x"""
-import typer
-app=typer.Typer()
-@app.command()
-def commands(): pass

@@ -1,2 +1,0 @@
-"""x"""
-def register(app): pass
