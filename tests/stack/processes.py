@@ -2,11 +2,11 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bennu.stack.child import Child, Program
+from bennu.stack.commands import until as wait_until
 
 SHELL = "/bin/sh"
 LISTEN = "0A"
@@ -29,10 +29,7 @@ def alive(pid: int) -> bool:
 
 def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
     """Return when the condition holds; fail after the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not so after {timeout_s} s"
-        time.sleep(0.02)
+    wait_until(lambda: True if condition() else None, timeout_s=timeout_s, why=f"not so after {timeout_s} s")
 
 
 def python(code: str) -> list[str]:

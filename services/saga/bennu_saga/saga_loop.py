@@ -14,7 +14,7 @@ One `Partition` is one asyncio task; many sagas, and several inputs, share one a
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple, TypeVar
 
 from bennu.replica.fold import EVENT, Decision
@@ -66,7 +66,9 @@ class Partition:
         self.replica = replica
         self.fold = fold
         self.input_slots = asyncio.Semaphore(INPUT_BATCHES)
-        self.effective = asyncio.Condition()
+        self.when_effective: list[Callable[[], None]] = []
+        """Called, by `lead`, when what was sealed is effective: commands may be sent."""
+        self._notes: list[Note] = []
         self.seen: dict[str, int] = {position.topic: position.offset for position in replica.state.inputs.values()}
         """Offsets of the input journals up to which everything was reacted to."""
         self.answers_seen_us = 0
@@ -76,7 +78,7 @@ class Partition:
         self._positions: dict[str, LogPosition] = {}
         self._receipts: dict[str, int] = {}
         self._heads: dict[str, int] = {}
-        self._notes: list[Note] = []
+        self._sealed_notes: list[Note] = []
         self._sealed_at = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
@@ -117,7 +119,7 @@ class Partition:
                 self._wake.clear()
                 if commit is not None and commit.done():
                     commit = commit.result()
-                    await self._let_go()
+                    self._let_go()
                 if commit is None and watch.done():
                     self.replica.take(() if watch.cancelled() else watch.result())
                     watch = self._start(self.replica.watch())
@@ -209,7 +211,7 @@ class Partition:
         self.replica.open.outboxes.update(self._receipts)
         self._positions, self._receipts = {}, {}
         self._heads = self.fold.outbox.heads()
-        self._notes, self._reactor.notes = self._reactor.notes, []
+        self._sealed_notes, self._reactor.notes = self._reactor.notes, []
         self._sealed_at = asyncio.get_running_loop().time()
         return self.replica.seal()
 
@@ -223,11 +225,13 @@ class Partition:
 
     # --- dispatch
 
-    async def _let_go(self) -> None:
-        """What was sealed is effective: its commands may be sent."""
+    def _let_go(self) -> None:
+        """What was sealed is effective: its commands may be sent, and its notes be said."""
         self.fold.outbox.allow(self._heads)
-        async with self.effective:
-            self.effective.notify_all()
+        self._notes += self._sealed_notes
+        self._sealed_notes = []
+        for tell in self.when_effective:
+            tell()
 
     def take_notes(self) -> Sequence[Note]:
         """What became effective since the last call and should be said."""

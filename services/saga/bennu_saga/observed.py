@@ -1,0 +1,82 @@
+"""What can be seen of Saga from outside: its metrics, pre-bound, what it says, and which partitions it leads."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from bennu.ops.metrics import Metrics
+from bennu.ops.readiness import Readiness
+from bennu_saga.fold import SagaFold
+from bennu_saga.reactor import COMPENSATION_FAILURE, DUPLICATE_START, REFUSED_CLOSING, RULE_FAILURE, TIME_OUT, Note
+from bennu_saga.state import COMPENSATED, COMPENSATION_FAILED, COMPLETED, RUNNING
+
+logger = structlog.get_logger()
+
+_SAID = {
+    COMPENSATION_FAILURE: "a compensation failed: this saga stands half undone until somebody mends it",
+    REFUSED_CLOSING: "the initiator refused to hear of the end",
+    RULE_FAILURE: "a saga's rule failed",
+    DUPLICATE_START: "an event would start a saga that is under way; passed over",
+    TIME_OUT: "a step timed out",
+}
+
+
+class Observed:
+    """Touched once a batch, not once a saga."""
+
+    def __init__(self, metrics: Metrics, readiness: Readiness, partitions: int) -> None:
+        self._readiness = readiness
+        numbers = [str(number) for number in range(partitions)]
+
+        def gauges(name: str, text: str) -> list[Any]:  # a label's child has no type of its own
+            return [metrics.gauge(name, text, partition=number) for number in numbers]
+
+        self._leads = gauges("bennu_leads", "1 where this process leads the partition.")
+        self._running = gauges("bennu_sagas_running", "Sagas under way.")
+        self._stuck = gauges("bennu_sagas_stuck", "Sagas whose compensation failed and that nobody has mended.")
+        self._outbox = gauges("bennu_outbox_commands", "Commands that their log has not confirmed.")
+        self._lag = gauges("bennu_input_lag_records", "Records of event journals not yet reacted to.")
+        self._counters = {
+            RUNNING: metrics.counter("bennu_sagas_started", "Sagas started."),
+            COMPLETED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="completed"),
+            COMPENSATED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="compensated"),
+            COMPENSATION_FAILED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="compensation_failed"),
+        }
+        self._noted = {
+            kind: metrics.counter("bennu_saga_notes", "What an operator should hear of.", kind=kind) for kind in _SAID
+        }
+        self._counted: dict[int, Counter[int]] = {}
+        readiness.declare(*(f"partition-{number}" for number in range(partitions)))
+
+    def leading(self, number: int, leads: bool, *, reason: str) -> None:
+        """This process leads the partition, or why it does not."""
+        self._leads[number].set(leads)
+        self._counted.pop(number, None)
+        if leads:
+            self._readiness.met(f"partition-{number}")
+        else:
+            self._readiness.unmet(f"partition-{number}", reason)
+
+    def effective(self, number: int, fold: SagaFold, notes: Sequence[Note]) -> None:
+        """A batch of this partition became effective.  What was counted before this leadership is not counted again."""
+        before = self._counted.setdefault(number, Counter())
+        for status, counter in self._counters.items():
+            counter.inc(fold.counts[status] - before[status])
+        self._counted[number] = fold.counts.copy()
+        self._running[number].set(fold.running)
+        self._stuck[number].set(fold.counts[COMPENSATION_FAILED])
+        self._outbox[number].set(len(fold.outbox))
+        for note in notes:
+            self._noted[note.kind].inc()
+            say = logger.error if note.kind == COMPENSATION_FAILURE else logger.warning
+            say(_SAID[note.kind], partition=number, saga=note.saga_id, reason=note.reason)
+
+    def begin(self, number: int, fold: SagaFold) -> None:
+        """What the journal already counts when this process begins to lead."""
+        self._counted[number] = fold.counts.copy()
+
+    def lag(self, number: int, records: int) -> None:
+        """How far the partition is behind its inputs."""
+        self._lag[number].set(records)

@@ -1,0 +1,40 @@
+"""Saga, assembled: log, partitions, operations port.  The one place that opens anything."""
+
+import asyncio
+
+import bennu.log
+from bennu.log.port import Log
+from bennu.ops.apps import load_app
+from bennu.ops.run import Running
+from bennu.replica.clock import SystemClock
+from bennu.replica.leader import Candidate
+from bennu_saga import topics
+from bennu_saga.definitions import Definitions
+from bennu_saga.member import Member, unless
+from bennu_saga.observed import Observed
+from bennu_saga.settings import SagaSettings
+
+
+async def main(settings: SagaSettings, running: Running) -> None:
+    """Serve until asked to stop."""
+    definitions = Definitions(load_app(settings.app))
+    clock = SystemClock()
+    observed = Observed(running.metrics, running.readiness, settings.partitions)
+    candidate = Candidate(running.node, window_count=0, window_age_ms=0)  # no client asks again for a reply
+    async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
+        members = [
+            Member(definitions, number, settings.partitions, log=log, candidate=candidate)
+            for number in range(settings.partitions)
+        ]
+        running.announce()
+        if not await unless(running.stop, prepare(log, members, embedded=not settings.log.startswith("rocketmq:"))):
+            return
+        async with asyncio.TaskGroup() as group:
+            for member in members:
+                group.create_task(member.run(clock, observed, running.stop))
+
+
+async def prepare(log: Log, members: list[Member], *, embedded: bool) -> None:
+    """All topics are there.  Raises `TopicMissing`."""
+    found = [topic for member in members for topic in (member.saga_topic, *member.event_topics, *member.command_topics)]
+    await (topics.create if embedded else topics.check)(log, list(dict.fromkeys(found)))

@@ -1,0 +1,143 @@
+"""Random histories of a bank, and a plain fold of them: what the tables must hold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from google.protobuf.message import Message
+
+from bank.v1.events_pb2 import (
+    AccountClosed,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    Deposited,
+    TransferCompleted,
+    TransferFailed,
+    TransferRequested,
+    WithdrawalReversed,
+    Withdrawn,
+)
+from tests.journal_writer import Entry, JournalWriter
+
+Row = dict[str, Any]
+Tables = dict[str, dict[tuple[Any, ...], Row]]
+
+START_US = 1_700_000_000_123_457
+
+
+def at(recorded_at_us: int) -> datetime:
+    """Journaled time as Postgres gives it back."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=recorded_at_us)
+
+
+@dataclass
+class Bank:
+    """One partition's bank: makes events that a bank could make, and keeps what the tables must show."""
+
+    random: Random
+    partition: int = 0
+    clock_us: int = START_US
+    seq: int = 1
+    tables: Tables = field(default_factory=lambda: {"accounts": {}, "entries": {}, "transfers": {}})
+    serial: int = 0
+
+    def entries(self, count: int) -> list[Entry]:
+        """`count` commands' worth of history."""
+        return [self._entry() for _ in range(count)]
+
+    def _entry(self) -> Entry:
+        self.serial += 1
+        command_id = f"c{self.partition}-{self.serial}"
+        events = [self._event(command_id) for _ in range(self.random.choice((0, 1, 1, 1, 2)))]
+        return Entry(command_id, events)
+
+    def _event(self, command_id: str) -> Message:
+        makers: list[Callable[[str], Message]] = [self._open, self._request]
+        if self.tables["accounts"]:
+            makers += [self._move] * 8 + [self._status]
+        if self.tables["transfers"]:
+            makers += [self._end] * 2
+        make = self.random.choice(makers)
+        event = make(command_id)
+        self.seq += 1
+        return event
+
+    def _open(self, _command_id: str) -> Message:
+        name = f"a{self.partition}-{len(self.tables['accounts'])}"
+        row: Row = {"account": name, "owner": "Zoë 😀", "currency": "EUR", "limit_minor": self.random.randrange(2**63)}
+        self.tables["accounts"][(name,)] = row | {
+            "balance_minor": 0,
+            "status": "open",
+            "opened_at": at(self.clock_us),
+            "updated_at": at(self.clock_us),
+        }
+        return AccountOpened(**row)
+
+    def _account(self) -> Row:
+        return self.random.choice(list(self.tables["accounts"].values()))
+
+    def _move(self, command_id: str) -> Message:
+        account, amount = self._account(), self.random.randrange(1, 1000)
+        kind, make, sign = self.random.choice(
+            (("deposit", Deposited, 1), ("withdrawal", Withdrawn, -1), ("reversal", WithdrawalReversed, 1))
+        )
+        transfer = f"t{self.random.randrange(5)}" if kind == "reversal" or self.random.random() < 0.5 else ""
+        account["balance_minor"] += sign * amount
+        account["updated_at"] = at(self.clock_us)
+        line = {"transfer": transfer or None, "kind": kind, "command_id": command_id, "currency": "EUR"}
+        counter = "transit" if transfer else "cash"
+        for number, (name, signed) in enumerate(((account["account"], sign * amount), (counter, -sign * amount))):
+            key = (self.partition, self.seq, number)
+            self.tables["entries"][key] = line | {
+                "partition": self.partition,
+                "seq": self.seq,
+                "line": number,
+                "account": name,
+                "amount_minor": signed,
+                "recorded_at": at(self.clock_us),
+            }
+        return make(
+            account=account["account"],
+            amount_minor=amount,
+            currency="EUR",
+            balance_minor=account["balance_minor"],
+            transfer=transfer,
+        )
+
+    def _status(self, _command_id: str) -> Message:
+        account = self._account()
+        status, make = self.random.choice(
+            (("frozen", AccountFrozen), ("open", AccountUnfrozen), ("closed", AccountClosed))
+        )
+        account |= {"status": status, "updated_at": at(self.clock_us)}
+        return make(account=account["account"])
+
+    def _request(self, _command_id: str) -> Message:
+        name = f"t{self.partition}-{len(self.tables['transfers'])}"
+        said: Row = {"transfer": name, "source": "a", "target": "b", "amount_minor": 5, "currency": "EUR"}
+        ends = {"status": "requested", "reason": None, "requested_at": at(self.clock_us), "ended_at": None}
+        self.tables["transfers"][(name,)] = said | ends
+        return TransferRequested(**said)
+
+    def _end(self, _command_id: str) -> Message:
+        transfer = self.random.choice(list(self.tables["transfers"].values()))
+        transfer["ended_at"] = at(self.clock_us)
+        if self.random.random() < 0.5:
+            transfer["status"] = "completed"
+            return TransferCompleted(transfer=transfer["transfer"])
+        transfer |= {"status": "failed", "reason": "account_closed"}
+        return TransferFailed(transfer=transfer["transfer"], reason="account_closed")
+
+
+async def write_history(writer: JournalWriter, bank: Bank, *, batches: int) -> None:
+    """Random batches of the bank's history; an epoch first, and sometimes another."""
+    if not writer.position.epoch:
+        await writer.epoch()
+    for _ in range(batches):
+        if bank.random.random() < 0.05:
+            await writer.epoch(bank.random.getrandbits(64))
+        bank.clock_us += bank.random.randrange(1_000_000)
+        await writer.batch(bank.entries(bank.random.choice((0, 1, 1, 5, 30))), recorded_at_us=bank.clock_us)

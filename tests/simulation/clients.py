@@ -1,0 +1,100 @@
+"""Clients: they ask, repeat what they did not hear of, reuse ids wrongly, and read."""
+
+import asyncio
+from random import Random
+
+from google.protobuf.message import Message
+
+from bank.v1.commands_pb2 import Deposit, FreezeAccount, OpenAccount, Transfer, UnfreezeAccount, Withdraw
+from bennu.testing.clock import START_US
+from tests.simulation.said import Command, command_of
+from tests.simulation.world import ACCOUNTS, UNBOUNDED, World
+
+UNAVAILABLE = 14
+
+
+def uuid7(random: Random, now_s: float) -> str:
+    """As a client would make it: by its own clock, which is a little wrong."""
+    made_ms = START_US // 1000 + int(now_s * 1000) + random.randrange(-200, 200)
+    bits = made_ms << 80 | 7 << 76 | random.getrandbits(12) << 64 | 2 << 62 | random.getrandbits(62)
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_id(world: World, prefix: str) -> str:
+    """Any text where all replies are kept; where they are not, only a UUIDv7 is exact."""
+    if world.window_count < UNBOUNDED or world.random.random() < 0.3:
+        return uuid7(world.random, world.loop.time())
+    return f"{prefix}-{world.random.getrandbits(40):x}"
+
+
+def bank_command(random: Random, account: str) -> Message:
+    """Small amounts, so that many are refused."""
+    amount = random.randrange(1, 50)
+    makers = (
+        (14, lambda: OpenAccount(account=account, owner="o", currency="EUR", limit_minor=random.choice((0, 100)))),
+        (36, lambda: Deposit(account=account, amount_minor=amount, currency="EUR")),
+        (36, lambda: Withdraw(account=account, amount_minor=amount, currency=random.choice(("EUR", "EUR", "USD")))),
+        (3, lambda: FreezeAccount(account=account)),
+        (11, lambda: UnfreezeAccount(account=account)),
+    )
+    make = random.choices([maker for _, maker in makers], [weight for weight, _ in makers])[0]
+    return make()
+
+
+class Client:
+    """Asks until `until_s`, with everything in flight one after another."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        self._random = world.random
+        self.name = name
+        self._sent: list[Command] = []
+
+    async def run(self, until_s: float) -> None:
+        while self._world.loop.time() < until_s:
+            await asyncio.sleep(self._random.random() * 0.4)
+            process = self._world.somebody()
+            dice = self._random.random()
+            if process is None or process.dead:
+                continue
+            if dice < 0.15:
+                await self._world.read(process, self._random.choice(ACCOUNTS), linearizable=self._random.random() < 0.5)
+            elif dice < 0.25 and self._sent:
+                await self._repeat(self._random.choice(self._sent))
+            elif dice < 0.31 and self._sent:
+                await self._reuse(self._random.choice(self._sent))
+            else:
+                await self._insist(self._new())
+
+    def _new(self) -> list[Command]:
+        """A frame for one account, or a transfer to be requested."""
+        account = self._random.choice(ACCOUNTS)
+        if self._random.random() < 0.1:
+            name = f"t{self._random.randrange(5)}"
+            asked = Transfer(transfer=name, source=account, target=ACCOUNTS[0], amount_minor=1, currency="EUR")
+            return [command_of(new_id(self._world, self.name), asked)]
+        count = self._random.choice((1, 1, 1, 2, 5))
+        return [command_of(new_id(self._world, self.name), bank_command(self._random, account)) for _ in range(count)]
+
+    async def _insist(self, commands: list[Command]) -> None:
+        """Repeat with the same ids, also elsewhere, while the outcome is unknown; give up after a while."""
+        self._sent += commands
+        for _ in range(self._random.randrange(1, 7)):
+            process = self._world.somebody()
+            if process is not None:
+                replies = await self._world.ask(process, commands)
+                if replies and all(code != UNAVAILABLE for code, _ in replies):
+                    return
+            await asyncio.sleep(self._random.random())
+
+    async def _repeat(self, command: Command) -> None:
+        await self._insist([command])
+
+    async def _reuse(self, command: Command) -> None:
+        """The id of one command for another one, of the same partition."""
+        account = str(getattr(command.message, "account", ACCOUNTS[0]))
+        other = command_of(command.command_id, bank_command(self._random, account))
+        process = self._world.somebody()
+        if process is not None:
+            await self._world.ask(process, [other])
