@@ -24,13 +24,18 @@ BROAD_EXCEPTS = {
     ("bennu/ops/run.py", "run_service"): "the supervisor: whatever ends a process is said, once",
     ("bennu/replica/fold.py", "decide"): "whatever the rules of a domain raise, the other commands go on",
     ("bennu/replica/fold.py", "answer"): "a domain's query must not end the service",
+    ("services/saga/bennu_saga/definitions.py", "call_rule"): "a saga whose rule raises fails; the others go on",
+    ("services/saga/bennu_saga/definitions.py", "call_rule"): "a domain's saga may raise anything; the others go on",
     ("bennu/stack/owned.py", "__enter__"): "cleans up and raises again, for Ctrl-C too: no process may be left over",
     ("bennu/stack/owned.py", "__aenter__"): "the same, for `async with`",
 }
 """(file, function) → why it may catch everything."""
 
-SIGNATURES_OF_OTHERS: dict[tuple[str, str], str] = {}
-"""(file, function) → the library that calls it with these positional parameters."""
+SIGNATURES_OF_OTHERS = {
+    ("bennu/cli/journal.py", "dump"): "typer makes a flag of each parameter",
+    ("bennu/domain/app.py", "__init__"): "a declaration: one keyword for each part of a domain",
+}
+"""(file, function) → who else decides its parameters."""
 
 HOSTS = tuple(
     f"{name}.{domain}"
