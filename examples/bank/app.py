@@ -1,6 +1,7 @@
 """The bank, assembled: `--app bank.app:app`."""
 
 from bank.account import AccountRules
+from bank.projections import Ledger
 from bank.transfer import TransferRules, TransferSaga
 from bank.v1 import bank_pb2
 from bennu.domain import App
@@ -10,4 +11,5 @@ app = App(
     service=bank_pb2.DESCRIPTOR.services_by_name["Bank"],
     aggregates=(AccountRules, TransferRules),
     sagas=(TransferSaga,),
+    projections=(Ledger,),
 )

@@ -1,6 +1,6 @@
 """Random histories of a bank, and a plain fold of them: what the tables must hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -23,7 +23,8 @@ from bank.v1.events_pb2 import (
 from tests.journal_writer import Entry, JournalWriter
 
 Row = dict[str, Any]
-Tables = dict[str, dict[tuple[Any, ...], Row]]
+Rows = dict[str, dict[tuple[Any, ...], Row]]
+"""The rows of each table, by their keys."""
 
 START_US = 1_700_000_000_123_457
 
@@ -41,7 +42,7 @@ class Bank:
     partition: int = 0
     clock_us: int = START_US
     seq: int = 1
-    tables: Tables = field(default_factory=lambda: {"accounts": {}, "entries": {}, "transfers": {}})
+    tables: Rows = field(default_factory=lambda: {"accounts": {}, "entries": {}, "transfers": {}})
     serial: int = 0
 
     def entries(self, count: int) -> list[Entry]:
@@ -130,6 +131,15 @@ class Bank:
             return TransferCompleted(transfer=transfer["transfer"])
         transfer |= {"status": "failed", "reason": "account_closed"}
         return TransferFailed(transfer=transfer["transfer"], reason="account_closed")
+
+
+def merged(tables: Iterable[Rows]) -> Rows:
+    """The rows of several partitions together."""
+    together: Rows = {}
+    for rows in tables:
+        for name, of_table in rows.items():
+            together.setdefault(name, {}).update(of_table)
+    return together
 
 
 async def write_history(writer: JournalWriter, bank: Bank, *, batches: int) -> None:
