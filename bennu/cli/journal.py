@@ -9,6 +9,7 @@ import typer
 from bennu.cli import topics
 from bennu.cli.options import AsJson, LogUrl, load, open_log
 from bennu.errors import BadSettings
+from bennu.ops import topics as app_topics
 
 if TYPE_CHECKING:
     from bennu.cli.journal_verify import Counts
@@ -96,7 +97,7 @@ async def _verify(log: str, topic: str, *, domain: "App | None", partitions: int
             there = [
                 found.name for found in await topics.find_all(opened, domain.name) if "-commands-" not in found.name
             ]
-            wanted = [name for name in topics.names(domain.name, partitions) if "-events-" in name]
+            wanted = [name for name in app_topics.names(domain.name, partitions) if "-events-" in name]
             names = [*wanted, *(name for name in there if name not in wanted and _below(name, partitions))]
         return [await verify_one(opened, name, domain) for name in names]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from bennu.cli import journal, protos, services, simulate, topics, version
+from bennu.cli import dev, journal, protos, services, simulate, topics, version
 from bennu.errors import BadSettings, BennuError, Final
 from bennu.stack import commands as stack
 
@@ -29,7 +29,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (services, simulate, version):
+    for module in (services, dev, simulate, version):
         module.register(app)
     app.add_typer(topics.app, name="topics")
     app.add_typer(journal.app, name="journal")

@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 from bennu.cli.options import MAX_PARTITIONS, AppName, AsJson, LogUrl, Partitions, load, open_log
 from bennu.errors import TopicMissing
+from bennu.ops import topics
 
 if TYPE_CHECKING:
     from bennu.log.port import Log
-
-KINDS = ("events", "commands", "saga")
 
 app = typer.Typer(help="The logs of an app: journals, command logs, saga journals.", no_args_is_help=True)
 
@@ -26,20 +24,10 @@ class Topic(NamedTuple):
     next: int
 
 
-def names(app_name: str, partitions: int) -> Iterator[str]:
-    """The topics of an app."""
-    for number in range(partitions):
-        for kind in KINDS:
-            yield f"{app_name}-{kind}-{number}"
-
-
 async def create_all(log: "Log", app_name: str, partitions: int) -> list[Topic]:
     """Make what is missing; all of them as they are then."""
-    found = []
-    for name in names(app_name, partitions):
-        await log.create(name)
-        found.append(Topic(name, *await log.bounds(name)))
-    return found
+    created = await topics.create_all(log, app_name, partitions)
+    return [Topic(name, *await log.bounds(name)) for name in created]
 
 
 async def find_all(log: "Log", app_name: str) -> list[Topic]:
@@ -47,7 +35,7 @@ async def find_all(log: "Log", app_name: str) -> list[Topic]:
     found: list[Topic] = []
     for number in range(MAX_PARTITIONS):
         before = len(found)
-        for kind in KINDS:
+        for kind in topics.KINDS:
             found.extend(await _find(log, f"{app_name}-{kind}-{number}"))
         if len(found) == before:
             break
@@ -83,12 +71,12 @@ def list_topics(app_name: AppName, *, log: LogUrl = "sqlite", as_json: AsJson = 
     show(asyncio.run(work()), as_json=as_json)
 
 
-def show(topics: list[Topic], *, as_json: bool) -> None:
+def show(found: list[Topic], *, as_json: bool) -> None:
     """Print them, for a person or for a program."""
     if as_json:
-        typer.echo(json.dumps([topic._asdict() for topic in topics]))
+        typer.echo(json.dumps([topic._asdict() for topic in found]))
         return
-    for topic in topics:
+    for topic in found:
         typer.echo(f"{topic.name:40} records {topic.first} to {topic.next}")
-    if not topics:
+    if not found:
         typer.echo("no topic of this app is there: make them with `bennu topics create`")

@@ -78,8 +78,11 @@ class App:
         sagas: Sequence[type[Saga[Any]]] = (),
         projections: Sequence[type[Projection]] = (),
         upcasters: Sequence[Callable[[Any], Message]] = (),
+        example: Message | None = None,
     ) -> None:
         self.name = name
+        self.example = example
+        """A command or query that `bennu dev` shows how to send."""
         self.service = service
         self.methods: dict[str, MethodDescriptor] = {m.input_type.full_name: m for m in service.methods}
         self.kinds: list[AggregateKind] = []
@@ -142,6 +145,8 @@ class App:
         for name, method in self.methods.items():
             if name not in self.commands and name not in self.queries:
                 raise BadSettings(f"{self.service.full_name}/{method.name}: no rule takes {name}")
+        if self.example is not None and self.example.DESCRIPTOR.full_name not in self.methods:
+            raise BadSettings(f"the example is a {self.example.DESCRIPTOR.full_name}, which no rpc takes")
 
     def message(self, type_name: str) -> type[Message] | None:
         """The message class of that name among the app's own, or None."""

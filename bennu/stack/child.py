@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,10 @@ class Program:
     ready: str
     uid: int = os.getuid()
     gid: int = os.getgid()
+    environ: Mapping[str, str] | None = None
+    """Its variables; None: those of this process."""
+    folder: str = "/"
+    """Where it runs."""
 
 
 class Child:
@@ -79,7 +83,8 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd="/",
+                cwd=program.folder,
+                env=program.environ,
                 bufsize=0,
                 start_new_session=True,  # Ctrl-C is for the owner, which then ends its children in order
             )
@@ -105,12 +110,19 @@ class Child:
 
     def stop(self, number: signal.Signals, grace_s: float) -> None:
         """Ask politely with a signal; kill what still runs after the grace."""
-        if self.running:
-            self._send(number)
+        self.send(number)
+        self.wait_ended(grace_s)
+
+    def wait_ended(self, grace_s: float) -> None:
+        """Return when it has ended; kill what still runs after the grace."""
+        if self._guard is not None:
             self._ended_within(grace_s)
         self.kill()
 
-    def _send(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """A signal for the program, if it runs."""
+        if not self.running:
+            return
         assert self._guard is not None
         assert self._guard.stdin is not None
         with suppress(BrokenPipeError):  # it ended just now, which is what was asked

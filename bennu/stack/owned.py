@@ -2,10 +2,24 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self
 
 CANCEL_POLL_S = 0.1
+
+
+def side_by_side(starts: Sequence[Callable[[], None]], *, stop: Callable[[], None]) -> None:
+    """Make all the calls at once.  The first failure is raised, and so is Ctrl-C, once `stop` has ended the others."""
+    with ThreadPoolExecutor(len(starts)) as pool:
+        booting = [pool.submit(start) for start in starts]
+        try:
+            for ended in wait(booting, return_when=FIRST_EXCEPTION).done:
+                ended.result()
+        finally:  # a thread cannot be cancelled, so end whatever it starts
+            while wait(booting, timeout=CANCEL_POLL_S).not_done:
+                stop()
 
 
 class Owned(ABC):

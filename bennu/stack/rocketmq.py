@@ -99,24 +99,18 @@ class RocketMQ(Owned):
         runtime = Runtime(find_java(), jars.fetch(jars.read_lock(), self._cache))
         write_files(self.folder, self._ports, local=self.mode is Mode.LOCAL)
         self._parts = {program.name: self._child(program) for program in self._programs(runtime)}
-        first, last = self._boot_order()
-        for part in first:
-            part.spawn()
-        for part in first:
-            part.wait_ready()
-        last.start()
+        # One after another: a broker registers with the name server once, when it boots, then only every ten seconds;
+        # and the proxy asks the name server for the broker at once, and gives up without it.
+        for part in self._parts.values():
+            part.start()
 
     def stop(self) -> None:
         """kill -9 everything: what was acknowledged is on the disk, and a clean stop takes RocketMQ seconds."""
         for part in reversed(self._parts.values()):
             part.kill()
 
-    def _boot_order(self) -> tuple[list[Child], Child]:
-        """The proxy asks for the broker at once and gives up without it, so it comes last; the others side by side."""
-        *first, proxy = self._parts.values()
-        return first, proxy
-
     def _programs(self, runtime: Runtime) -> list[Program]:
+        """In the order in which they boot."""
         local = self.mode is Mode.LOCAL
         namesrv = Program("namesrv", namesrv_command(runtime, self.folder), NAMESRV_READY)
         broker = Program("broker", broker_command(runtime, self.folder), BROKER_READY)

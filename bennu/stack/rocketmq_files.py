@@ -97,6 +97,8 @@ def proxy_settings(ports: Ports, *, local: bool) -> dict[str, object]:
         "remotingAccessAddr": HOST,
         "grpcServerPort": ports.grpc,
         "remotingListenPort": ports.proxy,
+        # The topics of a broker that was restarted are refused until its routes are asked for again; 20 s otherwise.
+        "topicRouteServiceCacheRefreshSeconds": 1,
     }
 
 

@@ -1,14 +1,12 @@
 """The whole stack of a developer: a log and a Postgres, opened and closed together."""
 
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
-from bennu.stack.owned import Owned
+from bennu.stack.owned import Owned, side_by_side
 from bennu.stack.postgres import Postgres
 from bennu.stack.rocketmq import Mode, RocketMQ
-
-STOP_POLL_S = 0.1
 
 
 class LogKind(StrEnum):
@@ -44,14 +42,7 @@ class Stack(Owned):
 
     def start(self) -> None:
         """Boot everything side by side; the first failure is raised."""
-        with ThreadPoolExecutor() as pool:
-            booting = [pool.submit(part.start) for part in self._parts()]
-            try:
-                for ended in wait(booting, return_when=FIRST_EXCEPTION).done:
-                    ended.result()
-            finally:  # after a failure or Ctrl-C: a thread cannot be cancelled, so end whatever it starts
-                while wait(booting, timeout=STOP_POLL_S).not_done:
-                    self.stop()
+        side_by_side([part.start for part in self._parts()], stop=self.stop)
 
     def stop(self) -> None:
         """End everything side by side."""

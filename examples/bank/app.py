@@ -4,6 +4,7 @@ from bank.account import AccountRules
 from bank.projections import Ledger
 from bank.transfer import TransferRules, TransferSaga
 from bank.v1 import bank_pb2
+from bank.v1.commands_pb2 import OpenAccount
 from bennu.domain import App
 
 app = App(
@@ -12,4 +13,5 @@ app = App(
     aggregates=(AccountRules, TransferRules),
     sagas=(TransferSaga,),
     projections=(Ledger,),
+    example=OpenAccount(account="alice", owner="Alice", currency="EUR"),
 )

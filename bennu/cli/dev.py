@@ -1,0 +1,83 @@
+"""`bennu dev`: a log, a Postgres and the three services on this machine, until Ctrl-C."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from bennu.cli.options import AsJson, Partitions, load
+from bennu.errors import Unavailable
+from bennu.stack.stack import LogKind
+
+if TYPE_CHECKING:
+    from bennu.domain.app import App
+    from bennu.stack.suite import Suite
+
+LOOK_S = 0.2
+
+Grpc = Annotated[str, typer.Option("--grpc", envvar="BENNU_GRPC", help="Where CServer listens.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def dev(  # noqa: PLR0913  each is a flag
+        *,
+        app_name: Annotated[str, typer.Option("--app", envvar="BENNU_APP", help="The app.")] = "bank.app:app",
+        kind: Annotated[LogKind, typer.Option("--log", help="Which log.")] = LogKind.SQLITE,
+        partitions: Partitions = 1,
+        grpc: Grpc = "127.0.0.1:50051",
+        folder: Annotated[Path, typer.Option("--dir", help="Where the data lives.")] = Path(".bennu/dev"),
+        as_json: AsJson = False,
+    ) -> None:
+        """Run everything here until Ctrl-C, and print how to call it.  The data stays in --dir."""
+        from bennu.stack.state import held
+        from bennu.stack.suite import Suite, SuiteSettings
+
+        began_s = time.monotonic()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to end: KeyboardInterrupt
+        try:
+            domain = load(app_name)
+            settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, environ=os.environ)
+            with held(folder.absolute()), Suite(settings, folder) as suite:
+                show(suite, domain, seconds=time.monotonic() - began_s, as_json=as_json)
+                watch(suite)
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+
+
+def show(suite: "Suite", app: "App", *, seconds: float, as_json: bool) -> None:
+    """Where everything is, and how to call it."""
+    found = {"grpc": suite.grpc, "postgres": suite.dsn, "log": suite.log_url}
+    found |= {f"{name}_ops": f"http://{service.addresses['ops']}" for name, service in suite.services.items()}
+    if as_json:
+        typer.echo(json.dumps({"ready": True, **found, "seconds": round(seconds, 3)}))
+        return
+    from bennu.cli.paste import grpcurl_example, psql_example, python_example
+
+    typer.echo(f"{suite.settings.app} is ready after {seconds:.1f} s; its data is in {suite.folder}\n")
+    for name, address in found.items():
+        typer.echo(f"  {name:12} {address}")
+    for heading, lines in (
+        (f"Python, with {suite.settings.app_name}'s generated stubs", list(python_example(app, suite.grpc))),
+        ("grpcurl", [grpcurl_example(app, suite.grpc)]),
+        ("psql", [psql_example(app, suite.dsn)]),
+    ):
+        typer.echo(f"\n{heading}:\n")
+        typer.echo("\n".join(f"    {line}" for line in lines))
+    typer.echo("\nCtrl-C stops everything.")
+
+
+def watch(suite: "Suite") -> NoReturn:
+    """Until Ctrl-C.  Raises `Unavailable` when a service has ended."""
+    never = threading.Event()
+    while True:
+        never.wait(LOOK_S)
+        if (ended := suite.ended()) is not None:
+            raise Unavailable(f"{ended.program.name} has ended, so everything is stopped:\n{ended.last_lines()}")

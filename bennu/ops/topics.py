@@ -1,0 +1,22 @@
+"""The topics of an app: which there are, and how they are made."""
+
+from collections.abc import Iterator
+
+from bennu.log.port import Log
+
+KINDS = ("events", "commands", "saga")
+
+
+def names(app_name: str, partitions: int) -> Iterator[str]:
+    """The topics of an app."""
+    for number in range(partitions):
+        for kind in KINDS:
+            yield f"{app_name}-{kind}-{number}"
+
+
+async def create_all(log: Log, app_name: str, partitions: int) -> list[str]:
+    """Make what is missing; all names.  Raises `Unavailable`."""
+    found = list(names(app_name, partitions))
+    for name in found:
+        await log.create(name)
+    return found

@@ -1,0 +1,108 @@
+"""The whole suite of an app on this machine: a log, a Postgres, and the three services over them.
+
+    with Suite(settings, folder) as suite:
+        call(suite.grpc)
+        suite.services["saga"].kill()       # kill -9
+        suite.services["saga"].start()
+
+What the log needs is made first; services that can do without Postgres start beside it.
+"""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from bennu import log
+from bennu.ops import topics
+from bennu.stack.owned import Owned, side_by_side
+from bennu.stack.service import STOP_GRACE_S, Service, clean_environ
+from bennu.stack.stack import LogKind, Stack
+
+
+@dataclass(frozen=True)
+class SuiteSettings:
+    """What to run."""
+
+    app: str
+    """module:attribute, as services are told."""
+    app_name: str
+    kind: LogKind = LogKind.SQLITE
+    partitions: int = 1
+    grpc: str = "127.0.0.1:0"
+    """Where CServer listens; with port 0 another free one after each start."""
+    environ: Mapping[str, str] = field(default_factory=clean_environ)
+
+
+class Suite(Owned):
+    """The running parts."""
+
+    def __init__(self, settings: SuiteSettings, folder: Path) -> None:
+        self.settings = settings
+        self.folder = folder.absolute()
+        self.stack = Stack(self.folder, settings.kind)
+        self.services: dict[str, Service] = {}
+
+    @property
+    def grpc(self) -> str:
+        """HOST:PORT of CServer."""
+        return self.services["cserver"].addresses["grpc"]
+
+    @property
+    def log_url(self) -> str:
+        """What `bennu.log.open` takes."""
+        return self.stack.addresses["log_url"]
+
+    @property
+    def dsn(self) -> str:
+        """URL of the database with the tables."""
+        return self.stack.postgres.dsn
+
+    def start(self) -> None:
+        """Boot everything; returns when all three services are ready.  Raises `Unavailable` or `BadSettings`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        names = ["cserver", "saga", "qserver"]
+        if self.stack.rocketmq is not None:
+            self.stack.start()
+            asyncio.run(self._make_topics())
+            starts = [partial(self._start_service, name) for name in names]
+        else:
+            starts = [partial(self._start_service, name) for name in names[:2]] + [partial(self._start_tables)]
+        side_by_side(starts, stop=self.stop)
+
+    def _start_tables(self) -> None:
+        self.stack.start()
+        self._start_service("qserver")
+
+    def _start_service(self, name: str) -> None:
+        settings = self.settings
+        flags = ["--app", settings.app, "--log", self.log_url, "--partitions", str(settings.partitions)]
+        environ = dict(settings.environ)
+        if name == "cserver":
+            flags += ["--grpc", settings.grpc]
+        if name == "qserver":
+            environ["BENNU_POSTGRES"] = self.dsn  # not a flag: everybody on a machine can see those
+        service = self.services[name] = Service(name, flags, self.folder, environ=environ)
+        service.start()
+        service.wait_serving()
+
+    async def _make_topics(self) -> None:
+        async with log.open(self.log_url) as opened:
+            await topics.create_all(opened, self.settings.app_name, self.settings.partitions)
+
+    def stop(self) -> None:
+        """Ask the services to stop, then end what still runs, then the stack."""
+        services = list(self.services.values())
+        for service in services:
+            service.send(signal.SIGTERM)
+        with ThreadPoolExecutor() as pool:
+            for ending in [pool.submit(service.wait_ended, STOP_GRACE_S) for service in services]:
+                ending.result()
+        self.stack.stop()
+
+    def ended(self) -> Service | None:
+        """A service that should run and does not."""
+        return next((service for service in self.services.values() if not service.running), None)
