@@ -15,11 +15,14 @@
 waits: time and identity come in the `Context`, a third parameter that `decides` rules may have.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 import msgspec
 from google.protobuf.message import Message
+
+from bennu.errors import BadSettings
 
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -58,6 +61,16 @@ class Context(NamedTuple):
 
 class Aggregate(Generic[S]):
     """Base of an aggregate's rules.  Instances hold nothing; one serves all aggregates of the kind."""
+
+
+def state_type(rules: type[Aggregate[S]]) -> type[S]:
+    """The state that these rules are about, from their base `Aggregate[YourState]`."""
+    for base in getattr(rules, "__orig_bases__", ()):
+        for argument in get_args(base):
+            if inspect.isclass(argument) and issubclass(argument, State):
+                argument()  # every field must have a default: this is the state of what was never heard of
+                return argument  # type: ignore[return-value]  # it is what the base was given as S
+    raise BadSettings(f"{rules.__qualname__} must derive from Aggregate[YourState]")
 
 
 def _marked(role: str, rule: Rule) -> Rule:

@@ -3,13 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
-from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State
+from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, state_type
 from bennu.domain.messages import input_type, key_of, name_of, returned_types, rules_of
 from bennu.domain.projection import Projection
 from bennu.domain.saga import Saga, check_steps
@@ -102,7 +102,7 @@ class App:
 
     def _add(self, rules: type[Aggregate[Any]]) -> None:
         number = len(self.kinds)
-        self.kinds.append(AggregateKind(rules.__qualname__, _state_type(rules)))
+        self.kinds.append(AggregateKind(rules.__qualname__, state_type(rules)))
         instance = rules()
         for name, rule in rules_of(rules, "evolves"):
             message = input_type(rules, name, rule)
@@ -166,12 +166,3 @@ def _without_context(rule: partial[Any]) -> Decide:
         return rule(state, command)  # type: ignore[no-any-return]  # a rule's annotation was checked by the author's mypy
 
     return decide
-
-
-def _state_type(rules: type[Aggregate[Any]]) -> type[State]:
-    for base in getattr(rules, "__orig_bases__", ()):
-        for argument in get_args(base):
-            if inspect.isclass(argument) and issubclass(argument, State):
-                argument()  # every field must have a default: this is the state of what was never heard of
-                return argument
-    raise BadSettings(f"{rules.__qualname__} must derive from Aggregate[YourState]")

@@ -11,12 +11,12 @@ differently when asked twice.
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar, get_args
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from google.protobuf.message import Message
 
-from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State
+from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, state_type
 from bennu.domain.messages import input_type, name_of, rules_of
 
 Outcome = Message | Sequence[Message] | Accepted | Rejection
@@ -26,26 +26,26 @@ S = TypeVar("S", bound=State)
 CONTEXT = Context("command-1", "tester", 1_800_000_000_000_000)
 
 
-def given(rules: type[Aggregate[Any]], *history: Message) -> "Given":
+def given(rules: type[Aggregate[S]], *history: Message) -> "Given[S]":
     """An aggregate of which these events happened, and nothing else."""
     return Given(rules, history)
 
 
-class Given:
+class Given(Generic[S]):
     """An aggregate's history; `state` is what its rules made of it."""
 
-    def __init__(self, rules: type[Aggregate[Any]], history: Sequence[Message]) -> None:
+    def __init__(self, rules: type[Aggregate[S]], history: Sequence[Message]) -> None:
         self._rules = rules
         self._evolves = _by_input(rules, "evolves")
-        self.state = _state_type(rules)()
+        self.state = state_type(rules)()
         self.history = tuple(history)
         for event in history:
             self._evolve(self.state, event)
 
-    def _evolve(self, state: State, event: Message) -> None:
+    def _evolve(self, state: S, event: Message) -> None:
         _rule_for(self._evolves, event, self._rules)(state, event)
 
-    def when(self, command: Message, context: Context = CONTEXT) -> "Decided":
+    def when(self, command: Message, context: Context = CONTEXT) -> "Decided[S]":
         """Decide this command."""
         rule = _rule_for(_by_input(self._rules, "decides"), command, self._rules)
         arguments = (command, context) if len(inspect.signature(rule).parameters) > 2 else (command,)
@@ -73,7 +73,7 @@ class Given:
         )
         return first
 
-    def evolved(self, events: Sequence[Message]) -> State:
+    def evolved(self, events: Sequence[Message]) -> S:
         """The state after these further events; ours stays as it is."""
         state = _copy(self.state)
         for event in events:
@@ -81,16 +81,16 @@ class Given:
         return state
 
 
-class Decided:
+class Decided(Generic[S]):
     """What was decided.  Each `then` may be followed by another."""
 
-    def __init__(self, before: Given, command: Message, outcome: Outcome) -> None:
+    def __init__(self, before: Given[S], command: Message, outcome: Outcome) -> None:
         self._before = before
         self._what = f"when {_shown(command)}"
         self.outcome = outcome
         self.state = before.state if isinstance(outcome, Rejection) else before.evolved(_events_of(outcome))
 
-    def then(self, *events: Message) -> "Decided":
+    def then(self, *events: Message) -> "Decided[S]":
         """Exactly these events, in this order."""
         assert not isinstance(self.outcome, Rejection), (
             f"{self._what}\n  expected: {_shown(events)}\n  rejected: {self.outcome.reason} ({self.outcome.message})"
@@ -101,7 +101,7 @@ class Decided:
         )
         return self
 
-    def then_rejected(self, reason: str) -> "Decided":
+    def then_rejected(self, reason: str) -> "Decided[S]":
         """A rejection by this rule."""
         assert isinstance(self.outcome, Rejection), (
             f"{self._what}\n  expected: rejected as {reason}\n  decided:  {_shown(_events_of(self.outcome))}"
@@ -112,7 +112,7 @@ class Decided:
         )
         return self
 
-    def then_replied(self, reply: Message) -> "Decided":
+    def then_replied(self, reply: Message) -> "Decided[S]":
         """This reply: the one of `Accepted`, or the first event."""
         assert not isinstance(self.outcome, Rejection), f"{self._what}\n  rejected: {self.outcome.reason}"
         given_reply = self.outcome.reply if isinstance(self.outcome, Accepted) else _events_of(self.outcome)[0]
@@ -121,7 +121,7 @@ class Decided:
         )
         return self
 
-    def then_state(self, **fields: object) -> "Decided":
+    def then_state(self, **fields: object) -> "Decided[S]":
         """These fields of the state afterwards."""
         found = {name: getattr(self.state, name) for name in fields}
         assert found == fields, f"{self._what}\n  expected state: {fields}\n  state:          {found}"
@@ -161,14 +161,6 @@ def _rule_for(table: dict[type[Message], Rule], message: Message, rules: type[Ag
     known = ", ".join(sorted(name_of(kind) for kind in table)) or "none"
     assert rule is not None, f"{rules.__qualname__} has no rule for {message.DESCRIPTOR.full_name}; it takes {known}"
     return rule
-
-
-def _state_type(rules: type[Aggregate[Any]]) -> type[State]:
-    for base in getattr(rules, "__orig_bases__", ()):
-        for argument in get_args(base):
-            if inspect.isclass(argument) and issubclass(argument, State):
-                return argument
-    raise AssertionError(f"{rules.__qualname__} must derive from Aggregate[YourState]")
 
 
 def _copy(state: S) -> S:
