@@ -25,7 +25,6 @@ BROAD_EXCEPTS = {
     ("bennu/replica/fold.py", "decide"): "whatever the rules of a domain raise, the other commands go on",
     ("bennu/replica/fold.py", "answer"): "a domain's query must not end the service",
     ("services/saga/bennu_saga/definitions.py", "call_rule"): "a saga whose rule raises fails; the others go on",
-    ("services/saga/bennu_saga/definitions.py", "call_rule"): "a domain's saga may raise anything; the others go on",
     ("bennu/stack/owned.py", "__enter__"): "cleans up and raises again, for Ctrl-C too: no process may be left over",
     ("bennu/stack/owned.py", "__aenter__"): "the same, for `async with`",
 }
