@@ -21,6 +21,9 @@ from bennu.errors import BadSettings
 
 T = TypeVar("T", bound=Message)
 
+COMMAND_ID_PREFIX = "saga:"
+"""The ids of all commands that sagas issue begin so, and nobody else's may: who used one first would answer for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -9,6 +9,7 @@ from grpc import StatusCode
 from protovalidate import ValidationError, Validator
 
 from bennu.domain.app import App, CommandRule, QueryRule
+from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.limits import (
     ID_AHEAD_MS,
     MAX_ACTOR_BYTES,
@@ -57,6 +58,8 @@ class Intake:
         rule = self._app.commands.get(type_name)
         if rule is None or not rule.reply_type:
             raise invalid(f"{type_name!r} is not a command of {self._app.service.full_name}")
+        if command_id.startswith(COMMAND_ID_PREFIX):
+            raise invalid(f"command ids that begin with {COMMAND_ID_PREFIX} are for sagas", "idempotency-key")
         return self._prepared(rule, payload, self._identified(command_id), origin)
 
     def from_log(self, type_name: str, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:

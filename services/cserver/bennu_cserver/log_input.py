@@ -7,6 +7,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from bennu.domain.app import App
+from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.log.port import Log
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.wire.partitioning import partition_of
@@ -61,9 +62,12 @@ class CommandLogReader:
 
     def _command(self, intake: Intake, batch: CommandBatch, i: int, offset: int) -> Prepared:
         type_name = batch.types[batch.type_indexes[i]]
-        command_id = (batch.command_ids[i] if batch.command_ids else "") or f"{self._topic}/{offset}/{i}"
+        own_id, place = batch.command_ids[i] if batch.command_ids else "", f"{self._topic}/{offset}/{i}"
         origin = origin_at(batch, i)
-        command = intake.from_log(type_name, batch.payloads[i], command_id, origin=origin)
+        if own_id.startswith(COMMAND_ID_PREFIX) and not batch.source:
+            command = intake.from_log(type_name, batch.payloads[i], place, origin=origin)
+            return command._replace(rule=None, refusal=("invalid_argument", f"{own_id}: such ids are for sagas"))
+        command = intake.from_log(type_name, batch.payloads[i], own_id or place, origin=origin)
         if command.rule is not None and command.message is not None:
             belongs = partition_of(command.rule.key(command.message), self._partitions)
             if belongs != self._number:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
+from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.limits import MAX_COMMAND_ID_BYTES
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
@@ -41,9 +42,6 @@ from bennu_saga.state import (
     SagaState,
     next_move,
 )
-
-COMMAND_ID_PREFIX = "saga:"
-"""Ids of clients must not begin so: CServer would take a saga's command for a repetition of theirs."""
 
 _LETTER = {FORWARD: "f", COMPENSATION: "c", CLOSING: "e"}
 
