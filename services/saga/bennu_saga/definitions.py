@@ -1,6 +1,8 @@
 """The sagas of an app, checked when they are loaded and compiled for dispatch."""
 
+import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, get_args
 
 from google.protobuf.message import Message
@@ -10,7 +12,7 @@ from bennu.domain.messages import name_of, returned_types
 from bennu.domain.saga import Saga, Step
 from bennu.errors import BadSettings, RecordBroken
 from bennu.limits import MAX_COMMAND_BYTES
-from bennu_saga.limits import MAX_REASON_CHARS
+from bennu_saga.limits import MAX_KEY_BYTES, MAX_REASON_CHARS
 
 
 class RuleFailed(Exception):
@@ -31,7 +33,10 @@ class Definition(NamedTuple):
 
 
 class Definitions:
-    """All sagas of `app`.  Raises `BadSettings`, naming the saga, for what can't work."""
+    """All sagas of `app`.  Raises `BadSettings`, naming the saga, for what can't work.
+
+    Of one name there may be several versions: new sagas start with the newest, the others end what began with them.
+    """
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -47,14 +52,17 @@ class Definitions:
         if trigger_type not in self.app.events:
             raise BadSettings(f"{name} is started by {trigger_type}, which is no event of app `{self.app.name}`")
         if (name, saga.version) in self._by_name:
-            raise BadSettings(f"two sagas of app `{self.app.name}` are called {name}")
+            raise BadSettings(f"two sagas of app `{self.app.name}` are called {name}, version {saga.version}")
         for rule in (made for step in saga.steps for made in (step.command, step.compensation) if made):
             self._check_command(name, rule)
         self._check_command(name, saga.completed)
         self._check_command(name, saga.failed)
         definition = Definition(name, saga.version, trigger_type, saga)
         self._by_name[name, saga.version] = definition
-        self.by_trigger.setdefault(trigger_type, []).append(definition)
+        newest = max((d for d in self._by_name.values() if d.name == name), key=lambda d: d.version)
+        for started in self.by_trigger.values():
+            started[:] = [other for other in started if other.name != name]
+        self.by_trigger.setdefault(newest.trigger_type, []).append(newest)
 
     def _check_command(self, name: str, rule: Callable[..., Any]) -> None:
         if not hasattr(rule, "__annotations__"):
@@ -93,12 +101,29 @@ class Definitions:
         return rule, made, payload
 
 
+def key_of(saga: Saga[Any], event: Message) -> str:
+    """The key of the saga that `event` starts.  Raises `RuleFailed` for what can't be one."""
+    key = call_rule(partial(saga.key, event))
+    if not isinstance(key, str) or not key:
+        raise RuleFailed("key() must give a text that is not empty")
+    size = len(call_rule(key.encode))  # a lone surrogate has no bytes
+    if size > MAX_KEY_BYTES:
+        raise RuleFailed(f"key() gives a text of {size} bytes; at most {MAX_KEY_BYTES} are taken")
+    return key
+
+
 def call_rule(rule: Callable[[], Any]) -> Any:  # noqa: ANN401 - what a domain's rule returns is checked by the caller
     """What a rule of the domain returns.  Raises `RuleFailed` whatever it raises: the other sagas go on."""
     try:
         return rule()
     except Exception as error:  # a domain's rule may raise anything
-        raise RuleFailed(f"{type(error).__name__}: {error}"[:MAX_REASON_CHARS]) from error
+        raise RuleFailed(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """Text that a record can hold, of an error that need not even be printable."""
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return text[:MAX_REASON_CHARS].encode(errors="backslashreplace").decode()
 
 
 def _trigger_of(saga: type[Saga[Any]]) -> type[Message]:

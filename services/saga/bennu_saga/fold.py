@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
-from bennu.errors import RecordBroken
+from bennu.errors import JournalBroken, RecordBroken
 from bennu.replica.fold import encode_state
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.saga_pb2 import (
@@ -85,6 +85,8 @@ class SagaFold:
             raise RecordBroken(f"{where}: batch {batch.batch_no} has a record that can't be read ({error})") from error
         except KeyError as error:
             raise RecordBroken(f"{where}: batch {batch.batch_no} speaks of {error}, which is not running") from error
+        except JournalBroken as error:
+            raise JournalBroken(f"{where}: batch {batch.batch_no}: {error}") from error
         for cursor in batch.outboxes:
             self.outbox.box(cursor.stream).confirm(cursor.last_no)
 

@@ -12,6 +12,9 @@ REACT_CHUNK = 256
 OUTBOX_COMMANDS = 65_536
 """Commands without a receipt; beyond it no further event is reacted to until command logs take some."""
 
+OUTBOX_BYTES = 64 * 1024 * 1024
+"""The same, of their size."""
+
 RECORD_BYTES = 512 * 1024
 """A record of a command log takes no further command beyond this."""
 
@@ -33,6 +36,9 @@ SAY_AGAIN_MS = 10_000
 """Between two log lines about the same command log that takes nothing."""
 
 MAX_REASON_CHARS = 500
+
+MAX_KEY_BYTES = 256
+"""A saga's key stands in each of its records, and in each of its commands."""
 
 assert RECORD_BYTES + MAX_COMMAND_BYTES < MAX_RECORD_BYTES, "a record with one more command must fit"
 assert BATCH_BYTES + 3 * MAX_COMMAND_BYTES < MAX_RECORD_BYTES, "a batch with one more trigger and its command must fit"

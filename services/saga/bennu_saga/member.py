@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from bennu.errors import BadSettings
+from bennu.limits import STOP_GRACE_MS
 from bennu.log.port import Log
 from bennu.replica.clock import Clock
 from bennu.replica.fenced import Deposed, SteppedDown
@@ -85,18 +86,17 @@ class Member:
         stop = asyncio.create_task(stopping.wait())
         try:
             await asyncio.wait((beside, leading, stop), return_when=asyncio.FIRST_COMPLETED)
-            if not leading.done():
-                partition.stop()
-            if not beside.done():
-                beside.cancel()
-            await leading
-            if beside.done() and not beside.cancelled():
-                beside.result()
+            partition.stop()
+            beside.cancel()
+            await asyncio.wait((leading,), timeout=STOP_GRACE_MS / 1000)  # a log that is away must not keep us
         finally:
             self.partition = None
             for task in (beside, leading, stop):
                 task.cancel()
             await asyncio.wait((beside, leading, stop))  # nothing is read or sent for a leadership that is over
+        for task in (leading, beside):  # in this order: what is wrong beside may follow from having been deposed
+            if not task.cancelled():
+                task.result()
 
     async def _beside(self, partition: Partition, observed: Observed) -> None:
         """What a leader does beside reacting: read events, send commands, keep time.  For ever."""
@@ -111,7 +111,7 @@ class Member:
                 dispatcher = Dispatcher(self._log, source, box, confirmed=partition.confirmed)
                 partition.when_effective.append(dispatcher.wake)
                 group.create_task(dispatcher.run())
-            group.create_task(Survey(self._log, partition, self.event_topics).run(observed))
+            group.create_task(Survey(self._log, partition, self.event_topics, observed=observed).run())
 
     async def _stand_by(self, stopping: asyncio.Event) -> None:
         """Another process leads.  Until members watch each other, an operator decides who does: see docs/adr/0002."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bennu.errors import JournalBroken
 from bennu.v1.command_pb2 import CommandBatch, Origin
-from bennu_saga.limits import RECORD_BYTES, RECORD_COMMANDS
+from bennu_saga.limits import OUTBOX_BYTES, OUTBOX_COMMANDS, RECORD_BYTES, RECORD_COMMANDS
 
 COMMANDS_FORMAT_VERSION = 1
 
@@ -27,6 +27,11 @@ class Command(NamedTuple):
     origin: tuple[str, str, str, str]
     """Actor, correlation id, causation id, traceparent."""
 
+    @property
+    def size(self) -> int:
+        """About as many bytes as it takes in a record."""
+        return sum(map(len, self.origin)) + 2 * len(self.command_id) + len(self.payload) + 32
+
 
 class Box:
     """What is to be sent to one command log."""
@@ -38,6 +43,8 @@ class Box:
         self.effective_no = 0
         """The greatest number that may be sent; meant for the leader."""
         self.unconfirmed: deque[Command] = deque()
+        self.bytes = 0
+        """Size of what is not confirmed."""
 
     def add(self, command: Command) -> None:
         """Raises `JournalBroken` if its number is not the next one."""
@@ -46,12 +53,13 @@ class Box:
                 f"{self.destination}: command {command.no} was issued after {self.last_no}; numbers must have no gap"
             )
         self.last_no = command.no
+        self.bytes += command.size
         self.unconfirmed.append(command)
 
     def confirm(self, last_no: int) -> None:
         """All up to this number are in the command log."""
         while self.unconfirmed and self.unconfirmed[0].no <= last_no:
-            self.unconfirmed.popleft()
+            self.bytes -= self.unconfirmed.popleft().size
 
     def sendable(self) -> Sequence[Command]:
         """The next commands that go together; none while nothing is effective."""
@@ -62,7 +70,7 @@ class Box:
         for count, command in enumerate(self.unconfirmed):
             if command.no > self.effective_no or size > RECORD_BYTES or count >= RECORD_COMMANDS:
                 return
-            size += sum(map(len, command.origin)) + 2 * len(command.command_id) + len(command.payload) + 32
+            size += command.size
             yield command
 
 
@@ -75,6 +83,11 @@ class Outbox:
     def __len__(self) -> int:
         return sum(len(box.unconfirmed) for box in self.boxes.values())
 
+    @property
+    def full(self) -> bool:
+        """No further command should be issued."""
+        return len(self) >= OUTBOX_COMMANDS or sum(box.bytes for box in self.boxes.values()) >= OUTBOX_BYTES
+
     def box(self, destination: str) -> Box:
         """The one for this command log."""
         box = self.boxes.get(destination)
@@ -83,8 +96,8 @@ class Outbox:
         return box
 
     def heads(self) -> dict[str, int]:
-        """The greatest number given per destination, now."""
-        return {box.destination: box.last_no for box in self.boxes.values()}
+        """The greatest number given per destination, now; a box that was never used is as good as none."""
+        return {box.destination: box.last_no for box in self.boxes.values() if box.last_no}
 
     def allow(self, heads: dict[str, int]) -> None:
         """Everything up to these numbers is effective."""

@@ -25,7 +25,7 @@ from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.position_pb2 import LogPosition
 from bennu.v1.saga_pb2 import SagaInputPart
 from bennu_saga.fold import Record, SagaFold
-from bennu_saga.limits import INPUT_BATCHES, LAZY_MS, OUTBOX_COMMANDS, REACT_CHUNK
+from bennu_saga.limits import INPUT_BATCHES, LAZY_MS, REACT_CHUNK
 from bennu_saga.reactor import Note, Reactor
 from bennu_saga.signals import Answer, Signal
 
@@ -141,7 +141,7 @@ class Partition:
     # --- react
 
     def _may_react(self) -> bool:
-        return not (self._stopping or self.replica.open.full or len(self.fold.outbox) >= OUTBOX_COMMANDS)
+        return not (self._stopping or self.replica.open.full or self.fold.outbox.full)
 
     def _react_some(self) -> None:
         budget = REACT_CHUNK

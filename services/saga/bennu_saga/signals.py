@@ -1,7 +1,6 @@
 """What a batch of an event journal means to a saga partition: events that start sagas, and answers to commands."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -11,7 +10,7 @@ from bennu.replica.fold import EVENT, REJECTED
 from bennu.v1.command_pb2 import Origin, Rejection
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.wire.partitioning import partition_of
-from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
+from bennu_saga.definitions import Definition, Definitions, RuleFailed, key_of
 
 
 class Answer(NamedTuple):
@@ -91,7 +90,7 @@ class Signals:
         for definition in self._definitions.by_trigger.get(event.DESCRIPTOR.full_name, ()):
             failure = ""
             try:
-                key = str(call_rule(partial(definition.saga.key, event)))
+                key = key_of(definition.saga, event)
             except RuleFailed as failed:
                 key, failure = f"?{instance}", f"rule_failed: key: {failed}"
             saga_id = f"{definition.name}:{key}"

@@ -18,14 +18,16 @@ from bennu_saga.saga_loop import Partition
 class Survey:
     """Wakes `partition` at every tick, and surveys its inputs from time to time and when a timer is due."""
 
-    def __init__(self, log: Log, partition: Partition, inputs: Sequence[str]) -> None:
+    def __init__(self, log: Log, partition: Partition, inputs: Sequence[str], *, observed: Observed) -> None:
         self._log = log
         self._partition = partition
         self._inputs = inputs
+        self._observed = observed
         self._ends: dict[str, int] = {}
+        """To be read up to before timers may fire; never moved on until then, or a constant lag would keep them."""
         self._asked_us = 0
 
-    async def run(self, observed: Observed) -> None:
+    async def run(self) -> None:
         """For ever."""
         loop = asyncio.get_running_loop()
         next_at = loop.time()
@@ -33,8 +35,7 @@ class Survey:
             if loop.time() >= next_at or (not self._ends and self._timer_due()):
                 await self._ask()
                 next_at = loop.time() + SURVEY_MS / 1000
-                observed.lag(self._partition.replica.state.partition, self._behind())
-            if self._ends and not self._behind():
+            if self._ends and not self._behind(self._ends):
                 self._partition.answers_seen_us = self._asked_us
                 self._ends = {}
             self._partition.wake()
@@ -45,14 +46,17 @@ class Survey:
         return self._partition.timer_due(now_us)
 
     async def _ask(self) -> None:
-        asked_us = self._partition.replica.tick()
+        number, asked_us = self._partition.replica.state.partition, self._partition.replica.tick()
         try:
-            self._ends = {topic: (await self._log.bounds(topic))[1] for topic in self._inputs}
-            self._asked_us = asked_us
-        except Unavailable:
-            return  # the log is away: its readers say so, and no timer fires meanwhile
+            ends = {topic: (await self._log.bounds(topic))[1] for topic in self._inputs}
+        except Unavailable as error:  # its readers say so in the log, and no timer fires meanwhile
+            self._observed.away(number, str(error))
+            return
+        self._observed.back(number, self._behind(ends))
+        if not self._ends:
+            self._ends, self._asked_us = ends, asked_us
 
-    def _behind(self) -> int:
-        """Records between what was reacted to and the ends that were asked for."""
+    def _behind(self, ends: dict[str, int]) -> int:
+        """Records between what was reacted to and these ends."""
         seen = self._partition.seen
-        return sum(max(0, end - seen.get(topic, 0)) for topic, end in self._ends.items())
+        return sum(max(0, end - seen.get(topic, 0)) for topic, end in ends.items())

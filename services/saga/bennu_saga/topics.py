@@ -1,37 +1,37 @@
 """The topics that Saga uses: made where the log is our own, asked for where an operator makes them."""
 
-import asyncio
-import random
-from collections.abc import Sequence
-
-import structlog
+from collections.abc import Awaitable, Callable, Sequence
 
 from bennu.errors import TopicMissing, Unavailable
-from bennu.limits import RETRY_MAX_MS
 from bennu.log.port import Log
-
-logger = structlog.get_logger()
+from bennu.ops.patience import Patience
 
 
 async def create(log: Log, topics: Sequence[str]) -> None:
-    """The embedded log needs no operator to make its topics."""
-    for topic in topics:
-        await log.create(topic)
+    """The embedded log needs no operator to make its topics.  A log that is away is waited for."""
+    await _each(topics, log.create)
 
 
 async def check(log: Log, topics: Sequence[str]) -> None:
     """Return once all are there; a log that is away is waited for.  Raises `TopicMissing`."""
-    for topic in topics:
-        while not await _answered(log, topic):  # noqa: ASYNC110 - what is awaited happens in another process
-            await asyncio.sleep(RETRY_MAX_MS / 1000 * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
-
-
-async def _answered(log: Log, topic: str) -> bool:
     try:
-        await log.bounds(topic)
+        await _each(topics, log.bounds)
     except TopicMissing as error:
-        raise TopicMissing(f"{topic}: the log has no such topic; make it with `bennu topics create`") from error
+        raise TopicMissing(f"{error}; make it with `bennu topics create`") from error
+
+
+async def _each(topics: Sequence[str], ask: Callable[[str], Awaitable[object]]) -> None:
+    patience = Patience("log")
+    for topic in topics:
+        while not await _answered(ask, topic, patience=patience):
+            pass  # it has waited
+
+
+async def _answered(ask: Callable[[str], Awaitable[object]], topic: str, *, patience: Patience) -> bool:
+    try:
+        await ask(topic)
     except Unavailable as error:
-        logger.warning("the log is away; trying again", topic=topic, reason=str(error))
+        await patience.wait(error)
         return False
+    patience.reset()
     return True
