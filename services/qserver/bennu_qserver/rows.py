@@ -8,6 +8,7 @@ layers are written one after another.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from bennu.domain import BIGINT
 from bennu.domain.projection import Value
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.statements import Kind, Shape, Statement
@@ -31,11 +32,13 @@ class Effect:
     `fresh`: whatever the row was is gone.  `create`: it will be there.  Neither: the row is changed if it is there.
     """
 
-    __slots__ = ("adds", "create", "fresh", "seq", "sets")
+    __slots__ = ("adds", "appended", "create", "fresh", "seq", "sets")
 
     def __init__(self, *, create: bool) -> None:
         self.fresh = False
         self.create = create
+        self.appended = False
+        """The row must not be there before."""
         self.sets: dict[str, Value] = {}
         self.adds: dict[str, int] = {}
         self.seq = 0
@@ -58,7 +61,7 @@ class Effect:
                 self.adds[name] = self.adds.get(name, 0) + amount
 
     def remove(self) -> None:
-        self.fresh, self.create, self.sets, self.adds = True, False, {}, {}
+        self.fresh, self.create, self.appended, self.sets, self.adds = True, False, False, {}, {}
 
 
 class TableRows:
@@ -69,6 +72,7 @@ class TableRows:
         self._layers: list[dict[Key, Effect]] = [{}]
         self._appended: dict[tuple[str, ...], list[tuple[int, tuple[Value, ...]]]] = {}
         self._known_shapes: set[tuple[str, ...]] = set()
+        self._addable = {column.name for column in table.declared.columns if column.type == BIGINT}
 
     def append(self, values: Mapping[str, Value], seq: int) -> None:
         columns = tuple(values)
@@ -82,12 +86,18 @@ class TableRows:
     def _append_over(self, effect: Effect, values: Mapping[str, Value], *, seq: int) -> None:
         if effect.create:
             raise ProjectionFailed(f"table `{self.table.declared.name}`: appends a row that is there")
-        if not effect.fresh:  # an update found no row, or the append would be wrong
+        if not effect.fresh:  # an update, which can only have found no row
             key = self._key(values)
             effect = self._new(key, create=True, layer=self._depth(key))
-            effect.fresh = True
+            effect.fresh = effect.appended = True
         effect.create, effect.seq = True, seq
         effect.set({name: value for name, value in values.items() if name not in self.table.key})
+
+    def adding(self, key: Mapping[str, Value], names: Sequence[str], seq: int) -> Effect:
+        """The effect of a row that will be there, whose columns `names` can be added to."""
+        if not self._addable.issuperset(names):
+            self._check_addable(names)
+        return self.creating(key, names, seq)
 
     def creating(self, key: Mapping[str, Value], names: Sequence[str], seq: int) -> Effect:
         """The effect of a row that will be there."""
@@ -149,6 +159,12 @@ class TableRows:
         if needed:
             self._known_shapes.add(tuple(names))
 
+    def _check_addable(self, names: Sequence[str]) -> None:
+        self._check_columns(names, needed=())
+        for name in set(names) - self._addable:
+            column = f"table `{self.table.declared.name}`, column `{name}`"
+            raise ProjectionFailed(f"{column}: is of type {self.table.columns[name].type}, which can't be added to")
+
     def groups(self) -> Iterator[tuple[Shape, list[int], list[tuple[Value, ...]]]]:
         """Changes of one shape each, in the order in which they must be written."""
         for columns, appended in self._appended.items():
@@ -169,7 +185,7 @@ class TableRows:
         if effect.fresh:  # the old row's columns must not show through: name them all
             others = tuple(name for name in self.table.columns if name not in key)
             values = [effect.sets[name] if name in effect.sets else self.table.zero(name) for name in others]
-            return Shape(Kind.UPSERT, key, others), tuple(values)
+            return Shape(Kind.APPEND if effect.appended else Kind.UPSERT, key, others), tuple(values)
         sets, adds = tuple(sorted(effect.sets)), tuple(sorted(effect.adds))
         kind = Kind.UPSERT if effect.create else Kind.UPDATE
         return Shape(kind, key, sets, adds), (*(effect.sets[n] for n in sets), *(effect.adds[n] for n in adds))
@@ -200,7 +216,7 @@ class RowChanges:
 
     def increment(self, table: str, key: Mapping[str, Value], **amounts: int) -> None:
         """See `bennu.domain.Rows`."""
-        self._of(table).creating(key, tuple(amounts), self.seq).add(amounts)
+        self._of(table).adding(key, tuple(amounts), self.seq).add(amounts)
 
     def append(self, table: str, **values: Value) -> None:
         """See `bennu.domain.Rows`."""

@@ -1,0 +1,197 @@
+"""Row changes merged per key write what they would have written one by one."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import asyncpg
+import pytest
+
+from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column, Table
+from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.rows import RowChanges
+from bennu_qserver.statements import Statement
+from bennu_qserver.tables import BOOLEAN, StoredTable, create_statements
+from tests.qserver.history import at
+from tests.qserver.serving import connected
+
+TABLE = Table(
+    "things",
+    key=("name", "number"),
+    columns=(
+        Column("flag", BOOLEAN),
+        Column("name", TEXT),
+        Column("amount", BIGINT),
+        Column("maybe", BIGINT, nullable=True),
+        Column("number", BIGINT),
+        Column("note", TEXT, nullable=True),
+        Column("moment", TIMESTAMP),
+    ),
+)
+STORED = StoredTable("public", 1, TABLE)
+NEW_ROW = {"flag": False, "amount": 0, "maybe": None, "note": None, "moment": 0}
+MOMENTS_US = (-62_135_596_800_000_000, -1, 0, 1, 1_700_000_000_123_457, 253_402_300_799_999_999)
+
+Row = dict[str, Any]
+Model = dict[tuple[str, int], Row]
+
+
+def new_rows() -> RowChanges:
+    """Nothing changed yet."""
+    return RowChanges({"things": Statement(STORED)}, "topic-0")
+
+
+class Changing:
+    """Changes rows at random, in `rows` and, one by one, in a model."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.model: Model = {}
+
+    def change(self, rows: RowChanges) -> None:
+        """One change that a projection may make."""
+        key = {"name": self.random.choice("ab"), "number": self.random.randrange(3)}
+        place = (key["name"], key["number"])
+        kind = self.random.choice(("upsert", "update", "increment", "append", "delete"))
+        there = place in self.model
+        match kind:
+            case "upsert":
+                values = self._values()
+                rows.upsert("things", key, **values)
+                self.model[place] = self.model.get(place, NEW_ROW) | values
+            case "update":
+                values = self._values()
+                rows.update("things", key, **values)
+                if there:
+                    self.model[place] = self.model[place] | values
+            case "increment":
+                self._increment(rows, key, place)
+            case "append" if not there:
+                values = self._values()
+                rows.append("things", **values | key)
+                self.model[place] = NEW_ROW | values
+            case "delete":
+                rows.delete("things", key)
+                self.model.pop(place, None)
+
+    def _increment(self, rows: RowChanges, key: Row, place: tuple[str, int]) -> None:
+        amounts = {name: self.random.randrange(-5, 5) for name in ("amount", "maybe") if self.random.random() < 0.6}
+        rows.increment("things", key, **amounts)
+        row = dict(self.model.get(place, NEW_ROW))
+        self.model[place] = row | {name: (row[name] or 0) + amount for name, amount in amounts.items()}
+
+    def _values(self) -> Row:
+        choices: dict[str, tuple[Any, ...]] = {
+            "flag": (True, False),
+            "amount": (-(2**63) + 1000, 0, 7, 2**63 - 1000),
+            "maybe": (None, 1, -1),
+            "note": (None, "", "x", "it's \\ 😀"),
+            "moment": MOMENTS_US,
+        }
+        names = [name for name in choices if self.random.random() < 0.4]
+        return {name: self.random.choice(choices[name]) for name in names}
+
+
+async def write(connection: "asyncpg.Connection[asyncpg.Record]", rows: RowChanges) -> None:
+    """As the loop does."""
+    async with connection.transaction():
+        for one in rows.writes():
+            await connection.execute(one.sql, *one.arrays)
+
+
+async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> Model:
+    """The table's rows."""
+    found = await connection.fetch(f"SELECT * FROM {STORED.sql}")
+    return {(row["name"], row["number"]): {name: row[name] for name in NEW_ROW} for row in found}
+
+
+async def compare(dsn: str, *, seeds: int) -> None:
+    """Random changes in transactions of random sizes; after each the table is the model."""
+    async with connected(dsn) as connection:
+        for statement in create_statements(STORED):
+            await connection.execute(statement)
+        for seed in range(seeds):
+            await connection.execute(f"TRUNCATE {STORED.sql}")
+            changing = Changing(Random(seed))
+            for _ in range(4):
+                rows = new_rows()
+                for _ in range(changing.random.randrange(1, 25)):
+                    changing.change(rows)
+                await write(connection, rows)
+                expected = {key: row | {"moment": at(row["moment"])} for key, row in changing.model.items()}
+                assert await stored(connection) == expected, f"seed {seed}"
+
+
+@pytest.mark.real
+def test_merged_changes_equal_single_ones(database: str) -> None:
+    """Whatever is changed in whatever order, the merged statements leave the rows that single changes would."""
+    asyncio.run(compare(database, seeds=150))
+
+
+async def append_over(dsn: str) -> None:
+    """A row is there; an update and an append of it follow."""
+    async with connected(dsn) as connection:
+        for statement in create_statements(STORED):
+            await connection.execute(statement)
+        rows = new_rows()
+        rows.append("things", name="a", number=1)
+        await write(connection, rows)
+        rows = new_rows()
+        rows.update("things", {"name": "a", "number": 1}, amount=7)
+        rows.append("things", name="a", number=1)
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await write(connection, rows)
+
+
+@pytest.mark.real
+def test_no_row_is_appended_over(database: str) -> None:
+    """A row that is there is never overwritten by an append, though an update of it came before."""
+    asyncio.run(append_over(database))
+
+
+def statements_of(rows: RowChanges) -> list[tuple[str, int]]:
+    """First word and number of rows of each statement."""
+    return [(one.sql.split()[0], one.rows) for one in rows.writes()]
+
+
+def test_many_changes_of_a_row_are_one() -> None:
+    """A thousand changes of ten rows are one statement of ten rows."""
+    rows = new_rows()
+    for number in range(1000):
+        rows.increment("things", {"name": "a", "number": number % 10}, amount=1)
+    assert statements_of(rows) == [("INSERT", 10)]
+
+
+def test_an_update_without_columns_writes_nothing() -> None:
+    """An update that sets no column needs no statement."""
+    rows = new_rows()
+    rows.update("things", {"name": "a", "number": 1})
+    assert statements_of(rows) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda rows: rows.upsert("nothing", {}), "no table `nothing` is declared; there are things"),
+        (lambda rows: rows.upsert("things", {"name": "a"}), r"has the key \(name, number\), not \(name\)"),
+        (lambda rows: rows.upsert("things", {"name": "a", "number": 1}, other=1), "has no column `other`"),
+        (lambda rows: rows.update("things", {"name": "a", "number": 1}, name="b"), "`name` is its key"),
+        (lambda rows: rows.append("things", name="a"), "a new row needs number"),
+        (lambda rows: rows.increment("things", {"name": "a", "number": 1}, note=1), "column `note`: is of type text"),
+    ],
+)
+def test_changes_that_the_table_does_not_allow_are_refused(
+    change: Callable[[RowChanges], None], complaint: str
+) -> None:
+    """A change of a table, key or column that was not declared, or can't be added to, is refused in words."""
+    with pytest.raises(ProjectionFailed, match=complaint):
+        change(new_rows())
+
+
+def test_a_row_is_appended_once() -> None:
+    """Appending a row that the same transaction has made is refused."""
+    rows = new_rows()
+    rows.upsert("things", {"name": "a", "number": 1})
+    with pytest.raises(ProjectionFailed, match="appends a row that is there"):
+        rows.append("things", name="a", number=1)
