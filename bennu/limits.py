@@ -8,6 +8,17 @@ MAX_FRAME_COMMANDS = 10_000
 MAX_COMMAND_ID_BYTES = 64
 MAX_ACTOR_BYTES = 256
 MAX_TRACEPARENT_BYTES = 128
+MAX_CORRELATION_ID_BYTES = 1024
+MAX_CAUSATION_ID_BYTES = 1024
+MAX_TYPE_NAME_BYTES = 256
+MAX_STREAM_NAME_BYTES = 128
+"""Of a numbered stream: the name of a journal."""
+MAX_METADATA_BYTES = 64 * 1024
+"""Of a call: what is too long in it is to be answered by name, not by the transport."""
+MAX_REASON_CHARS = 63
+"""Of a rejection, as google.rpc.ErrorInfo has it."""
+MAX_MESSAGE_CHARS = 500
+"""Of a rejection's text for people; a longer one is cut."""
 MAX_UNKNOWN_FIELD_BYTES = 1024
 """Unknown fields up to this size pass: a newer client may know more than this server."""
 

@@ -24,6 +24,11 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 KNOWN_METADATA = frozenset({"bennu-actor", "bennu-consistency", "bennu-correlation-id", "bennu-min-position"})
 STATUS_DETAILS = "grpc-status-details-bin"
 
+Place = tuple[str, int]
+"""A journal, and the number of a batch in it."""
+MAX_DIGITS = 20
+"""Of a batch's number, which has 64 bits."""
+
 
 class Edge:
     """Handlers by method; each ends with the reply's bytes or with a rich error."""
@@ -59,7 +64,8 @@ class Edge:
 
     async def _command(self, name: str, request: bytes, metadata: dict[str, str | bytes], context: Context) -> bytes:
         began_s = perf_counter()
-        command_id = str(metadata.get("idempotency-key", ""))
+        key = metadata.get("idempotency-key")
+        command_id = None if key is None else str(key)
         prepared = self._intake.command(name, request, command_id, origin=origin_of(metadata))
         number = self._routes.partition_of(prepared)
         replies, token = await self._routes.submit(number, (prepared,), len(request))
@@ -74,26 +80,35 @@ class Edge:
         if consistency not in ("default", "linearizable"):
             raise invalid("bennu-consistency is `default` or `linearizable`", "bennu-consistency")
         query = self._intake.query(rule, request)
+        wanted = self._wanted(metadata)
         reply, token = await self._routes.ask(rule, query, linearizable=consistency == "linearizable")
-        token = self._not_before(str(metadata.get("bennu-min-position", "")), token)
+        if token and wanted:
+            reply = not_before(wanted, token) or reply
         self._observed.queries.inc()
         return await end(context, reply, (("bennu-position", token),))
 
-    def _not_before(self, wanted: str, token: str) -> str:
-        """A leader holds all that was ever acknowledged, so a greater position can't come from this journal."""
-        topic, _, number = wanted.rpartition(":")
-        if not wanted or not token:
-            return token
-        if not (topic and number.isdecimal()):
+    def _wanted(self, metadata: dict[str, str | bytes]) -> Place | None:
+        """The position that a query must not be answered before."""
+        token = metadata.get("bennu-min-position")
+        if token is None:
+            return None
+        topic, _, number = str(token).rpartition(":")
+        if topic not in self._routes.topics or not number.isascii() or not number.isdigit() or len(number) > MAX_DIGITS:
             raise invalid("a position is what `bennu-position` of an earlier answer said", "bennu-min-position")
-        have_topic, _, have_number = token.rpartition(":")
-        if topic == have_topic and int(number) > int(have_number):
-            raise Refused(
-                status(grpc.StatusCode.UNAVAILABLE, "BEHIND", f"stands at {token}, before {wanted}", retry=True),
-                "behind",
-                "behind the position asked for",
-            )
-        return token
+        return topic, int(number)
+
+
+def not_before(wanted: Place, token: str) -> Reply | None:
+    """Why an answer that stands at `token` comes too early, or None.
+
+    A leader holds all that was ever acknowledged, so a greater position of the same journal can't come from it.
+    """
+    topic, _, number = token.rpartition(":")
+    if (topic, int(number)) >= wanted or topic != wanted[0]:
+        return None
+    return status(
+        grpc.StatusCode.UNAVAILABLE, "BEHIND", f"stands at {token}, before {wanted[0]}:{wanted[1]}", retry=True
+    )
 
 
 def checked(context: Context) -> dict[str, str | bytes]:

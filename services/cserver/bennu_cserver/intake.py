@@ -12,15 +12,14 @@ from bennu.domain.app import App, CommandRule, QueryRule
 from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.limits import (
     ID_AHEAD_MS,
-    MAX_ACTOR_BYTES,
     MAX_COMMAND_BYTES,
     MAX_COMMAND_ID_BYTES,
-    MAX_TRACEPARENT_BYTES,
     MAX_UNKNOWN_FIELD_BYTES,
 )
 from bennu.replica.window import is_uuid7
 from bennu.v1 import options_pb2
 from bennu.v1.command_pb2 import Origin
+from bennu_cserver.origins import origin_in, problem_of
 from bennu_cserver.replies import status
 from bennu_cserver.submission import Prepared, Reply
 
@@ -53,12 +52,12 @@ class Intake:
         self._wall_us = wall_us
         self._validator = Validator()
 
-    def command(self, type_name: str, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
-        """A client's command.  Raises `Refused`."""
+    def command(self, type_name: str, payload: bytes, command_id: str | None, *, origin: Origin) -> Prepared:
+        """A client's command; None has an id made for it.  Raises `Refused`."""
         rule = self._app.commands.get(type_name)
         if rule is None or not rule.reply_type:
             raise invalid(f"{type_name!r} is not a command of {self._app.service.full_name}")
-        if command_id.startswith(COMMAND_ID_PREFIX):
+        if command_id is not None and command_id.startswith(COMMAND_ID_PREFIX):
             raise invalid(f"command ids that begin with {COMMAND_ID_PREFIX} are for sagas", "idempotency-key")
         return self._prepared(rule, payload, self._identified(command_id), origin)
 
@@ -104,11 +103,13 @@ class Intake:
             raise invalid(f"{name}: the key field is empty", _key_field(message))
         return message
 
-    def _identified(self, command_id: str) -> str:
-        if not command_id:
+    def _identified(self, command_id: str | None) -> str:
+        if command_id is None:
             return self.new_id()
-        if len(command_id.encode()) > MAX_COMMAND_ID_BYTES:
-            raise invalid(f"a command id has at most {MAX_COMMAND_ID_BYTES} bytes", "idempotency-key")
+        if not command_id or len(command_id.encode()) > MAX_COMMAND_ID_BYTES:
+            raise invalid(
+                f"a command id has 1 to {MAX_COMMAND_ID_BYTES} bytes; leave it out to have one made", "idempotency-key"
+            )
         if is_uuid7(command_id):
             self._check_time(command_id)
         return command_id
@@ -130,13 +131,11 @@ class Intake:
 
 def origin_of(metadata: dict[str, str | bytes]) -> Origin:
     """Who asks, and within which trace, from a call's metadata.  Raises `Refused`."""
-    actor, trace = str(metadata.get("bennu-actor", "anonymous")), str(metadata.get("traceparent", ""))
-    if not actor or len(actor.encode()) > MAX_ACTOR_BYTES:
-        raise invalid(f"the actor has 1 to {MAX_ACTOR_BYTES} bytes", "bennu-actor")
-    if len(trace) > MAX_TRACEPARENT_BYTES:
-        raise invalid(f"a traceparent has at most {MAX_TRACEPARENT_BYTES} bytes", "traceparent")
-    correlation = str(metadata.get("bennu-correlation-id", ""))[:MAX_ACTOR_BYTES]
-    return Origin(actor=actor, correlation_id=correlation, traceparent=trace)
+    origin = origin_in(metadata)
+    if problem := problem_of(origin):
+        field, text = problem
+        raise invalid(text, field)
+    return origin
 
 
 def _check_unknown(message: Message, name: str) -> None:

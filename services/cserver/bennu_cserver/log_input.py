@@ -8,18 +8,19 @@ from google.protobuf.message import DecodeError
 
 from bennu.domain.app import App
 from bennu.domain.saga import COMMAND_ID_PREFIX
+from bennu.limits import MAX_STREAM_NAME_BYTES, MAX_TYPE_NAME_BYTES
 from bennu.log.port import Log
-from bennu.v1.command_pb2 import CommandBatch, Origin
+from bennu.v1.command_pb2 import CommandBatch
 from bennu.wire.partitioning import partition_of
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
 from bennu_cserver.observed import Observed
+from bennu_cserver.origins import origin_at, problem_of
 from bennu_cserver.submission import Prepared, Submission
 
 logger = structlog.get_logger()
 
 COMMANDS_FORMAT_VERSION = 1
-NO_ORIGIN = Origin(actor="anonymous")
 
 
 class GarbageRecord(Exception):
@@ -83,13 +84,6 @@ def _nobody_waits(_submission: Submission, _batch_no: int) -> None:
     """Who wrote to the log reads the answer in the journal."""
 
 
-def origin_at(batch: CommandBatch, i: int) -> Origin:
-    """The origin of command `i`; one object for all that share it."""
-    if not batch.origins:
-        return NO_ORIGIN
-    return batch.origins[batch.origin_indexes[i] if batch.origin_indexes else 0]
-
-
 def parse_commands(body: bytes) -> CommandBatch:
     """A batch whose columns fit together.  Raises `GarbageRecord`."""
     try:
@@ -113,6 +107,10 @@ def _problems(batch: CommandBatch) -> Iterator[str]:
         yield f"format_version is {batch.format_version}, expected {COMMANDS_FORMAT_VERSION}"
     if not count:
         yield "there are no payloads"
+    if max(map(len, batch.types), default=0) > MAX_TYPE_NAME_BYTES:
+        yield f"a type's name has more than {MAX_TYPE_NAME_BYTES} characters"
+    if len(batch.source) > MAX_STREAM_NAME_BYTES:
+        yield f"the name of the stream has more than {MAX_STREAM_NAME_BYTES} characters"
     if batch.source and not batch.first_no:
         yield "a numbered stream begins at first_no 1"
     if len(batch.type_indexes) != count or max(batch.type_indexes, default=0) >= len(batch.types):
@@ -122,3 +120,4 @@ def _problems(batch: CommandBatch) -> Iterator[str]:
     optional: tuple[Sequence[str], ...] = (batch.command_ids, batch.compensates)
     if any(column and len(column) != count for column in optional):
         yield "an optional column is neither empty nor full"
+    yield from (problem[1] for origin in batch.origins if (problem := problem_of(origin)))

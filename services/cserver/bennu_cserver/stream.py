@@ -13,8 +13,9 @@ from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
 from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
-from bennu_cserver.log_input import GarbageRecord, check_columns, origin_at
+from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
+from bennu_cserver.origins import origin_at
 from bennu_cserver.routes import Routes
 from bennu_cserver.submission import Prepared, Reply
 
@@ -68,7 +69,7 @@ class Stream:
         for i, payload in enumerate(batch.payloads):
             try:
                 by = origin_at(batch, i) if batch.origins else origin
-                command = self._intake.command(batch.types[batch.type_indexes[i]], payload, ids[i], origin=by)
+                command = self._intake.command(batch.types[batch.type_indexes[i]], payload, ids[i] or None, origin=by)
             except Refused as refused:
                 replies[i] = refused.reply
                 continue

@@ -8,7 +8,7 @@ from grpc_reflection.v1alpha import reflection
 
 import bennu.log
 from bennu.errors import BadSettings
-from bennu.limits import MAX_FRAME_BYTES, STOP_GRACE_MS
+from bennu.limits import MAX_FRAME_BYTES, MAX_METADATA_BYTES, STOP_GRACE_MS
 from bennu.log.port import Log
 from bennu.ops import addresses
 from bennu.ops.apps import load_app
@@ -24,7 +24,12 @@ from bennu_cserver.routes import Routes
 from bennu_cserver.settings import CServerSettings
 from bennu_cserver.stream import SERVICE, Stream
 
-OPTIONS = (("grpc.max_receive_message_length", MAX_FRAME_BYTES), ("grpc.so_reuseport", 0))
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.so_reuseport", 0),
+)
 
 
 async def main(settings: CServerSettings, running: Running) -> None:

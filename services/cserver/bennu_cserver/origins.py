@@ -1,0 +1,48 @@
+"""Who asks, and within which trace: from a call's metadata, or as it came with a batch of commands."""
+
+from bennu.limits import MAX_ACTOR_BYTES, MAX_CAUSATION_ID_BYTES, MAX_CORRELATION_ID_BYTES, MAX_TRACEPARENT_BYTES
+from bennu.v1.command_pb2 import CommandBatch, Origin
+
+NO_ORIGIN = Origin(actor="anonymous")
+
+METADATA = {
+    "actor": "bennu-actor",
+    "correlation_id": "bennu-correlation-id",
+    "causation_id": "causation_id",
+    "traceparent": "traceparent",
+}
+"""Field of an Origin → what clients call it."""
+
+BOUNDS = {
+    "actor": MAX_ACTOR_BYTES,
+    "correlation_id": MAX_CORRELATION_ID_BYTES,
+    "causation_id": MAX_CAUSATION_ID_BYTES,
+    "traceparent": MAX_TRACEPARENT_BYTES,
+}
+
+
+def origin_in(metadata: dict[str, str | bytes]) -> Origin:
+    """What a call's metadata says; not checked yet."""
+    return Origin(
+        actor=str(metadata.get("bennu-actor", NO_ORIGIN.actor)),
+        correlation_id=str(metadata.get("bennu-correlation-id", "")),
+        traceparent=str(metadata.get("traceparent", "")),
+    )
+
+
+def origin_at(batch: CommandBatch, i: int) -> Origin:
+    """The origin of command `i`; one object for all that share it."""
+    if not batch.origins:
+        return NO_ORIGIN
+    return batch.origins[batch.origin_indexes[i] if batch.origin_indexes else 0]
+
+
+def problem_of(origin: Origin) -> tuple[str, str] | None:
+    """What clients call the field at fault, and what is wrong with it; an origin is journaled, so it has bounds."""
+    if not origin.actor:
+        return METADATA["actor"], "every command has an actor; this one is empty"
+    for field, most in BOUNDS.items():
+        found = len(getattr(origin, field).encode())
+        if found > most:
+            return METADATA[field], f"{METADATA[field]} has {found} bytes; at most {most} are taken"
+    return None
