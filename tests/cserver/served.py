@@ -1,0 +1,164 @@
+"""A real CServer process on the embedded log, and what its callers see of it."""
+
+import asyncio
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+import bennu.log
+from bank.v1 import bank_pb2_grpc
+from bennu.replica.journal import decode
+from bennu.v1 import stream_pb2_grpc
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
+from tests.e2e.cluster import Service
+from tests.log.helpers import bodies
+
+TIMEOUT_S = 60
+ROOT = Path(__file__).resolve().parents[2]
+
+D = TypeVar("D", bound=Message)
+Metadata = Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    """What one call ended with."""
+
+    code: str
+    body: bytes
+    trailing: dict[str, str | bytes]
+    status: Status
+
+    def detail(self, kind: type[D]) -> D:
+        """The error's detail of this kind; an empty one if it has none."""
+        found = kind()
+        for packed in self.status.details:
+            if packed.Is(found.DESCRIPTOR):
+                packed.Unpack(found)
+        return found
+
+    @property
+    def reason(self) -> str:
+        """`google.rpc.ErrorInfo.reason`."""
+        return str(self.detail(ErrorInfo).reason)
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that `google.rpc.BadRequest` complains about."""
+        return [violation.field for violation in self.detail(BadRequest).field_violations]
+
+    @property
+    def retry_ms(self) -> float:
+        """After how long `google.rpc.RetryInfo` says to come again; 0 if it says nothing."""
+        return float(self.detail(RetryInfo).retry_delay.ToMilliseconds())
+
+
+def answered(body: bytes, call: grpc.Call) -> Answer:
+    """A finished call."""
+    trailing = dict(call.trailing_metadata() or ())
+    return Answer(call.code().name, body, trailing, rpc_status.from_call(call) or Status())
+
+
+def failed(error: grpc.RpcError) -> Answer:
+    """A call that ended with an error."""
+    return answered(b"", error)  # type: ignore[arg-type]  # what grpc raises is a call as well
+
+
+class Server:
+    """One CServer; `start` returns once it leads all its partitions."""
+
+    def __init__(self, directory: Path, *, app: str = "bank.app:app", partitions: int = 2) -> None:
+        self.log_url = f"sqlite:{directory / 'log'}"
+        self.partitions = partitions
+        flags = ["--app", app, "--log", self.log_url, "--partitions", str(partitions), "--grpc", "127.0.0.1:0"]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
+        environ["PYTHONPATH"] = str(ROOT)  # for apps that stand in the tests
+        self.process = Service("cserver", flags, directory=directory, environ=environ)
+
+    def start(self) -> None:
+        asyncio.run(self.process.start())
+        self.channel = grpc.insecure_channel(self.process.announced["grpc"])
+        self.bank = bank_pb2_grpc.BankStub(self.channel)
+        self.stream = stream_pb2_grpc.CommandStreamStub(self.channel)
+        self.wait_for_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def wait_for_health(self, wanted: int) -> None:
+        """Follow the health service until it says so."""
+        health = health_pb2_grpc.HealthStub(self.channel)
+        states = health.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)  # type: ignore[attr-defined]  # the published types leave it out
+        assert any(state.status == wanted for state in states)
+        states.cancel()
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.channel.close()
+        self.process.kill()
+
+    def stop(self) -> int:
+        """Ask it to stop; its exit code."""
+        self.channel.close()
+        return self.process.stop()
+
+    def errors(self) -> list[str]:
+        """Lines of its log that no client should be able to cause."""
+        return [line for line in self.process.lines() if '"level": "error"' in line or "Traceback" in line]
+
+    # --- calls
+
+    def ask(self, request: Message, metadata: Metadata | None = None, *, timeout_s: float = TIMEOUT_S) -> Answer:
+        """Call the method that takes this message, by the generated stub."""
+        method = getattr(self.bank, request.DESCRIPTOR.name)
+        try:
+            reply, call = method.with_call(request, metadata=tuple((metadata or {}).items()), timeout=timeout_s)
+        except grpc.RpcError as error:
+            return failed(error)
+        return answered(reply.SerializeToString(), call)
+
+    def send(self, method: str, body: bytes, metadata: tuple[tuple[str, str], ...] = ()) -> Answer:
+        """Call a method of the bank with bytes that no stub would send."""
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(f"/bank.v1.Bank/{method}")
+        try:
+            return answered(*call.with_call(body, metadata=metadata, timeout=TIMEOUT_S))
+        except grpc.RpcError as error:
+            return failed(error)
+
+    def ops(self, path: str) -> tuple[int, str]:
+        """Status and body of a page of the operations port."""
+        url = f"http://{self.process.announced['ops']}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The value of one line of `/metrics`, named with its labels."""
+        values = dict(line.rsplit(" ", 1) for line in self.ops("/metrics")[1].splitlines() if not line.startswith("#"))
+        return float(values[name])
+
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """Its log lines about this event."""
+        lines = [json.loads(line) for line in self.process.lines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    # --- the log
+
+    def batches(self, partition: int = 0) -> list[EventBatch]:
+        """The batches of a partition's journal."""
+        return [record for record in asyncio.run(self._records(partition)) if isinstance(record, EventBatch)]
+
+    async def _records(self, partition: int) -> list[EpochStart | EventBatch]:
+        async with bennu.log.open(self.log_url) as log:
+            found = await bodies(log, f"bank-events-{partition}")
+        return [decode(body, where="test") for body in found]
