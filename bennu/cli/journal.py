@@ -45,7 +45,7 @@ def dump(  # noqa: PLR0913  each is a flag
     from rich.console import Console
 
     from bennu.cli.journal_dump import plain, show
-    from bennu.cli.journal_read import judged
+    from bennu.replica.history import judged
 
     domain = load(app_name) if app_name else None
     console = Console(soft_wrap=True)

@@ -9,8 +9,8 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.message import DecodeError, Message
 from rich.console import Console
 
-from bennu.cli.journal_read import Judged
 from bennu.domain.app import App
+from bennu.replica.history import Judged
 from bennu.replica.journal import Verdict
 from bennu.v1 import saga_pb2  # noqa: F401  a saga's events are known to every journal
 from bennu.v1.command_pb2 import Rejection

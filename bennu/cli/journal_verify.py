@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass
 
-from bennu.cli.journal_read import Judged, judged
 from bennu.domain.app import App
 from bennu.errors import BadSettings
 from bennu.log.port import Log
 from bennu.replica.fold import AggregateFold
+from bennu.replica.history import Judged, judged
 from bennu.replica.journal import Verdict
 from bennu.replica.state import ReplicaState
 from bennu.v1.journal_pb2 import EpochStart

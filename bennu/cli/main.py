@@ -1,23 +1,13 @@
-"""The command `bennu`: its groups, and what the shell is told when something is wrong.
-
-Exit codes: 0; 1 what was asked for is not so, or a peer is away; 2 wrong usage; 70 a broken log or journal;
-78 settings that make no sense; 130 Ctrl-C.  An error is one message on standard error.
-"""
+"""The command `bennu`: its groups."""
 
 import sys
 from collections.abc import Sequence
 
 import typer
-from typer.exceptions import TyperException
 
-from bennu.cli import dev, journal, protos, services, simulate, topics, version
-from bennu.errors import BadSettings, BennuError, Final
+from bennu.cli import dev, journal, programs, protos, topics, version
+from bennu.cli.told import run_told
 from bennu.stack import commands as stack
-
-EXIT_FAILED = 1
-EXIT_FINAL = 70
-EXIT_BAD_SETTINGS = 78
-EXIT_INTERRUPTED = 130
 
 
 def build() -> typer.Typer:
@@ -29,7 +19,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (services, dev, simulate, version):
+    for module in (programs, dev, version):
         module.register(app)
     app.add_typer(topics.app, name="topics")
     app.add_typer(journal.app, name="journal")
@@ -40,34 +30,17 @@ def build() -> typer.Typer:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; the exit code."""
-    try:
-        code = build()(list(arguments), standalone_mode=False, prog_name="bennu")
-    except TyperException as problem:
-        return _told(problem.format_message(), problem.exit_code)
-    except BennuError as problem:
-        return _told(str(problem), _exit_code(problem))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    return code if isinstance(code, int) else 0
 
+    def programs_first() -> typer.Typer:
+        programs.replace_if_asked(arguments)
+        return build()
 
-def _exit_code(problem: BennuError) -> int:
-    if isinstance(problem, BadSettings):
-        return EXIT_BAD_SETTINGS
-    return EXIT_FINAL if isinstance(problem, Final) else EXIT_FAILED
-
-
-def _told(message: str, code: int) -> int:
-    if message:  # empty: help was shown instead
-        typer.echo(f"error: {message}", err=True)
-    return code
+    return run_told(programs_first, arguments, name="bennu")
 
 
 def main() -> None:
     """Entry point of the command."""
-    arguments = sys.argv[1:]
-    services.replace_if_asked(arguments)
-    sys.exit(run(arguments))
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

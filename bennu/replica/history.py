@@ -35,3 +35,12 @@ async def judged(log: Log, topic: str) -> AsyncIterator[Judged]:
                 yield Judged(offset, verdict, record, reader.position)
             if reader.position.offset >= tail:
                 return
+
+
+async def effective_batches(log: Log, topic: str) -> list[EventBatch]:
+    """The batches that count, in order.  Raises as `judged` does."""
+    return [
+        found.record
+        async for found in judged(log, topic)
+        if found.verdict is Verdict.BATCH and isinstance(found.record, EventBatch)
+    ]

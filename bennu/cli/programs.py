@@ -1,0 +1,73 @@
+"""Commands that are programs of their own: `bennu cserver …` becomes the service, `bennu demo …` the demonstration.
+
+Flags, messages, exit codes and `--help` are the program's own.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from bennu.errors import BadSettings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Program(NamedTuple):
+    """A module to be run in place of this process."""
+
+    module: str
+    help: str
+    checkout: str = ""
+    """Its path in a checkout, for what is not part of the installed package."""
+
+
+PROGRAMS = {
+    "cserver": Program("bennu_cserver", "Decide commands and make them durable: the only writer of a domain's state."),
+    "qserver": Program("bennu_qserver", "Project events into tables of Postgres."),
+    "saga": Program("bennu_saga", "Carry out what spans several aggregates; compensate what can't be."),
+    "demo": Program("bank.demo", "The bank, end to end, on this machine: money moves and is counted.", "examples/bank"),
+    "simulate": Program(
+        "tests.simulation.run", "The write path over a log with faults, from seeds, in one process.", "tests/simulation"
+    ),
+    "bench": Program("benchmarks", "Measure: `bennu bench commands`.", "benchmarks"),
+}
+
+
+def program_command(name: str, arguments: Sequence[str]) -> list[str]:
+    """How it is run as a process.  Raises `BadSettings` for a part of a checkout that is not here."""
+    program = PROGRAMS[name]
+    if program.checkout and not (ROOT / program.checkout).is_dir():
+        raise BadSettings(f"{program.checkout} is not here: `bennu {name}` needs a checkout, not the installed package")
+    return [sys.executable, "-m", program.module, *arguments]
+
+
+def replace_if_asked(arguments: Sequence[str]) -> None:
+    """Become the program when the first argument names one.  Before anything else, so that it starts at once."""
+    if arguments and arguments[0] in PROGRAMS:
+        become(arguments[0], arguments[1:])
+
+
+def become(name: str, arguments: Sequence[str]) -> None:
+    """Replace this process; never returns."""
+    command = program_command(name, arguments)
+    if PROGRAMS[name].checkout:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    os.execv(command[0], command)  # noqa: S606  no shell is wanted
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands, for `bennu --help`."""
+    for name, program in PROGRAMS.items():
+        _register(app, name, program.help)
+
+
+def _register(app: typer.Typer, name: str, text: str) -> None:
+    passed_on = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+    @app.command(name, help=f"{text}  Flags: `bennu {name} --help`.", context_settings=passed_on)
+    def command(context: typer.Context) -> None:
+        become(name, context.args)

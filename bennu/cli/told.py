@@ -1,0 +1,42 @@
+"""What the shell is told when a command ends: one message on standard error, and the exit code.
+
+Exit codes: 0; 1 what was asked for is not so, or a peer is away; 2 wrong usage; 70 a broken log or journal;
+78 settings that make no sense; 130 Ctrl-C.
+"""
+
+from collections.abc import Callable, Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from bennu.errors import BadSettings, BennuError, Final
+
+EXIT_FAILED = 1
+EXIT_FINAL = 70
+EXIT_BAD_SETTINGS = 78
+EXIT_INTERRUPTED = 130
+
+
+def run_told(build: Callable[[], typer.Typer], arguments: Sequence[str], *, name: str) -> int:
+    """Do what the arguments say; the exit code."""
+    try:
+        code = build()(list(arguments), standalone_mode=False, prog_name=name)
+    except TyperException as problem:
+        return _told(problem.format_message(), problem.exit_code)
+    except BennuError as problem:
+        return _told(str(problem), _exit_code(problem))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _exit_code(problem: BennuError) -> int:
+    if isinstance(problem, BadSettings):
+        return EXIT_BAD_SETTINGS
+    return EXIT_FINAL if isinstance(problem, Final) else EXIT_FAILED
+
+
+def _told(message: str, code: int) -> int:
+    if message:  # empty: help was shown instead
+        typer.echo(f"error: {message}", err=True)
+    return code

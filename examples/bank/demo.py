@@ -1,0 +1,74 @@
+"""The bank on this machine, end to end: `bennu demo`.
+
+Starts a log, a Postgres and the three services; opens accounts; moves money with concurrent clients, some of it to
+where it is refused and must be paid back; and then counts: money in memory, in the journal and in Postgres, and
+every row of the tables against a recomputation from the journal.  Exit code 0 only if all of it agrees.
+"""
+
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+import uvloop
+
+from bank.app import app as bank
+from bank.demo_report import show
+from bank.demo_run import Plan, Result, run
+from bennu.cli.told import run_told
+from bennu.errors import Unavailable
+from bennu.stack.stack import LogKind
+from bennu.stack.suite import Suite, SuiteSettings
+
+
+def demo(  # noqa: PLR0913  each is a flag
+    *,
+    kind: Annotated[LogKind, typer.Option("--log", help="Which log.")] = LogKind.SQLITE,
+    accounts: Annotated[int, typer.Option(min=100, max=100_000, help="Accounts to open.")] = 1_000,
+    transfers: Annotated[int, typer.Option(min=1, max=1_000_000, help="Transfers to ask for.")] = 5_000,
+    clients: Annotated[int, typer.Option(min=1, max=1_000, help="Callers at a time.")] = 64,
+    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions of the bank.")] = 2,
+    seed: Annotated[int, typer.Option(help="Chooses who pays whom.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Run the bank here, all of it, and count the money.  Nothing is left behind."""
+    plan = Plan(accounts=accounts, transfers=transfers, clients=clients, seed=seed)
+    settings = SuiteSettings("bank.app:app", bank.name, kind, partitions)
+    typer.echo(f"seed {seed}; starting the log ({kind}), Postgres, CServer, Saga and QServer ...")
+    with TemporaryDirectory(prefix="bennu-demo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
+        result = uvloop.run(demonstrate(plan, settings, folder))
+    show(result)
+    if as_json:
+        typer.echo(json.dumps({**result.numbers(), "log": kind, "seed": seed}))
+    if result.problems:
+        raise Unavailable("; ".join(result.problems))
+
+
+async def demonstrate(plan: Plan, settings: SuiteSettings, folder: Path) -> Result:
+    """All of it.  Raises `Unavailable` when a part gives up."""
+    async with Suite(settings, folder) as suite:
+        try:
+            return await run(plan, suite, say=typer.echo)
+        except* TimeoutError as stuck:
+            raise Unavailable(f"the demonstration got stuck: {stuck.exceptions[0]!r}; {_state(suite)}") from stuck
+    raise AssertionError("unreachable")
+
+
+def _state(suite: Suite) -> str:
+    ended = suite.ended()
+    return f"{ended.program.name} has ended:\n{ended.last_lines()}" if ended else "all services still run"
+
+
+def build() -> typer.Typer:
+    """The command, by itself."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(demo)
+    return app
+
+
+if __name__ == "__main__":
+    sys.exit(run_told(build, sys.argv[1:], name="bennu demo"))
