@@ -1,0 +1,263 @@
+"""CServer and Saga of the bank in one loop, under virtual time, on a log in memory; the saga process can be killed.
+
+What happened is read from the journals alone, by `JournalReader`.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from contextvars import Context
+from random import Random
+from typing import TypeVar
+from unittest import mock
+
+import structlog
+
+from bank.app import app
+from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer
+from bennu.log.memory import NO_FAULTS, MemoryBroker
+from bennu.log.port import Record
+from bennu.ops.metrics import Metrics
+from bennu.ops.readiness import Readiness
+from bennu.replica import leader
+from bennu.replica.journal import JournalReader, Position, Verdict
+from bennu.replica.leader import Candidate
+from bennu.replica.state import ReplicaState
+from bennu.testing.clock import SimulatedClock
+from bennu.testing.loop import OWNER, Owner, VirtualTimeLoop, run
+from bennu.v1 import saga_pb2
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
+from bennu_saga.definitions import Definitions
+from bennu_saga.fold import SagaFold
+from bennu_saga.member import Member
+from bennu_saga.observed import Observed
+from tests.simulation.logs import ProcessLog
+from tests.simulation.process import Process
+from tests.simulation.said import command_of
+
+T = TypeVar("T")
+
+PARTITIONS = 2
+START_MINOR = 1_000
+ENDS = ("bank.v1.TransferCompleted", "bank.v1.TransferFailed")
+DEFINITIONS = Definitions(app)
+
+
+class CountingLog(ProcessLog):
+    """Counts what its process does to the log, before and after each append lands and with each chunk read."""
+
+    def __init__(self, broker: MemoryBroker, random: Random, step: Callable[[], None]) -> None:
+        super().__init__(broker, random)
+        self._step = step
+
+    async def append(self, topic: str, record: bytes, *, timeout_ms: int = 3000) -> int:
+        self._step()
+        offset = await super().append(topic, record, timeout_ms=timeout_ms)
+        self._step()
+        return offset
+
+    async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
+        async with aclosing(super().read(topic, offset)) as chunks:
+            async for chunk in chunks:
+                self._step()
+                yield chunk
+
+
+class SagaLife:
+    """One life of a saga process: killed at its `kill_at`-th step if it comes to that."""
+
+    def __init__(self, broker: MemoryBroker, chance: Random, *, kill_at: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        self.steps = 0
+        self.readiness = Readiness()
+        self.owner = Owner("saga")
+        self.log = CountingLog(broker, chance, self._step)
+        self._kill_at = kill_at
+        self._stopping = asyncio.Event()
+        candidate = Candidate("saga", window_count=0, window_age_ms=0)
+        self.members = [
+            Member(DEFINITIONS, n, PARTITIONS, log=self.log, candidate=candidate) for n in range(PARTITIONS)
+        ]
+        context = Context()
+        context.run(OWNER.set, self.owner)
+        self._main = loop.create_task(self._run(SimulatedClock(loop.time)), context=context)
+
+    async def _run(self, clock: SimulatedClock) -> None:
+        observed = Observed(Metrics(), self.readiness, PARTITIONS)
+        async with asyncio.TaskGroup() as group:
+            for member in self.members:
+                group.create_task(member.run(clock, observed, self._stopping))
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps == self._kill_at:
+            self.kill()
+
+    def kill(self) -> None:
+        """As kill -9: what was sent lands; nothing else that it does reaches anybody."""
+        self.log.dead = True
+        self.resume()
+        self._main.cancel()
+
+    def pause(self) -> None:
+        """As SIGSTOP."""
+        self.owner.paused = True
+
+    def resume(self) -> None:
+        """As SIGCONT."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.resume(self.owner)
+
+    async def stop(self) -> None:
+        """As SIGTERM.  Raises what it failed with."""
+        self._stopping.set()
+        await self._main
+
+    async def gone(self) -> None:
+        """Wait until it has ended, however it does."""
+        await asyncio.wait((self._main,))
+
+    def check(self) -> None:
+        """Raises what it failed with, if it did."""
+        if self._main.done() and not self._main.cancelled():
+            self._main.result()
+
+
+class World:
+    """A broker with a CServer; sagas are started by the test."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(seed)
+        self.broker = MemoryBroker(self.chance, NO_FAULTS)
+        for number in range(PARTITIONS):
+            for kind in ("events", "commands", "saga"):
+                self.broker.create(f"bank-{kind}-{number}")
+        self._sagas: list[SagaLife] = []
+        self.cserver = self.start_cserver()
+        self.saga = self.start_saga()
+
+    def start_cserver(self) -> Process:
+        """Another life."""
+        self.cserver = Process("cserver", self.broker, self.chance, partitions=PARTITIONS, window_count=1_000_000)
+        return self.cserver
+
+    def start_saga(self, kill_at: int = 0) -> SagaLife:
+        """Another life."""
+        self.saga = SagaLife(self.broker, self.chance, kill_at=kill_at)
+        self._sagas.append(self.saga)
+        return self.saga
+
+    async def ask(self, message: OpenAccount | Deposit | Transfer, command_id: str) -> None:
+        """A client's command, repeated until it is carried out."""
+        while True:
+            if self.cserver.leads and (await self.cserver.execute([command_of(command_id, message)]))[0][0] == 0:
+                return
+            await asyncio.sleep(0.01)
+
+    async def accounts(self, *names: str) -> None:
+        """Open, with `START_MINOR` EUR each."""
+        for name in names:
+            await self.ask(OpenAccount(account=name, currency="EUR"), f"open-{name}")
+            await self.ask(Deposit(account=name, amount_minor=START_MINOR, currency="EUR"), f"deposit-{name}")
+
+    async def transfer(self, name: str, source: str, target: str, *, amount_minor: int = 10) -> None:
+        """Ask for a transfer."""
+        asked = Transfer(transfer=name, source=source, target=target, amount_minor=amount_minor, currency="EUR")
+        await self.ask(asked, name)
+
+    async def until(self, held: Callable[[], bool]) -> None:
+        """Wait, in virtual time, until this holds.  Raises what the saga fails with."""
+        while not held():
+            self.saga.check()
+            await asyncio.sleep(0.05)
+
+    def ended(self, *names: str) -> bool:
+        """Whether each of these transfers has ended, and its saga with it."""
+        happened = self.happened()
+        if not all(any(happened[name, end] for end in ENDS) for name in names):
+            return False
+        return sum(self.saga_records()["SagaEnded"].values()) >= len(names)
+
+    # --- what the journals say
+
+    def batches(self, topic: str) -> list[EventBatch]:
+        """The effective ones."""
+        return [record for record, _ in self._effective(topic) if isinstance(record, EventBatch)]
+
+    def _effective(self, topic: str) -> Iterator[tuple[EpochStart | EventBatch, str]]:
+        reader = JournalReader(Position(topic))
+        for offset, body in enumerate(self.broker.records(topic)):
+            assert body is not None
+            verdict, record = reader.classify(offset, body)
+            if verdict in (Verdict.BATCH, Verdict.EPOCH):
+                yield record, f"{topic}, offset {offset}"
+
+    def happened(self) -> Counter[tuple[str, str]]:
+        """How often each event happened for each transfer."""
+        found: Counter[tuple[str, str]] = Counter()
+        for number in range(PARTITIONS):
+            for batch in self.batches(f"bank-events-{number}"):
+                for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
+                    event = app.events[batch.event_types[index]].message.FromString(raw)
+                    found[getattr(event, "transfer", ""), batch.event_types[index]] += 1
+        return found
+
+    def saga_records(self) -> dict[str, Counter[str]]:
+        """How often each kind of record stands in the saga journals, by saga or topic."""
+        found: dict[str, Counter[str]] = {name: Counter() for name in ("SagaEnded", "SagaStarted", "SagaTimerFired")}
+        for number in range(PARTITIONS):
+            for batch in self.batches(f"bank-saga-{number}"):
+                for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
+                    name = batch.event_types[index].removeprefix("bennu.v1.")
+                    if name in found:
+                        found[name][getattr(saga_pb2, name).FromString(raw).saga_id] += 1
+        return found
+
+    def replayed(self, number: int) -> SagaFold:
+        """What a replay of a saga journal gives.  Raises `Diverged` where its digests say otherwise."""
+        fold = SagaFold()
+        state = ReplicaState(fold, partition=number, partitions=PARTITIONS)
+        for record, where in self._effective(f"bank-saga-{number}"):
+            if isinstance(record, EpochStart):
+                state.begin_epoch(record, where)
+            else:
+                state.evolve(record, where)
+        return fold
+
+    async def close(self) -> None:
+        """All processes are gone."""
+        self.cserver.kill()
+        await self.cserver.gone()
+        for saga in self._sagas:
+            saga.kill()
+            await saga.gone()
+
+
+def simulated(seed: int, scenario: Callable[[World], Coroutine[None, None, T]], *, advance_s: float = 3600) -> T:
+    """Run a scenario under virtual time; the same seed gives the same run."""
+
+    async def life() -> T:
+        world = World(seed)
+        try:
+            return await scenario(world)
+        finally:
+            await world.close()
+
+    print(f"seed {seed}")
+    chance = random.Random(seed ^ 0x5EED)
+    with seeded(chance), structlog.testing.capture_logs():
+        return run(life(), advance_s=advance_s)
+
+
+@contextmanager
+def seeded(chance: Random) -> Iterator[None]:
+    """Terms and jitter, from the seed too; and a digest of the state in every batch."""
+    with (
+        mock.patch.object(leader, "DIGEST_EVERY_BATCHES", 1),
+        mock.patch.object(leader, "system_chance", return_value=chance),
+        mock.patch.object(random, "random", chance.random),
+    ):
+        yield
