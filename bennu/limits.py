@@ -25,11 +25,19 @@ MAX_UNKNOWN_FIELD_BYTES = 1024
 BATCH_BYTES = 512 * 1024
 """A batch is closed beyond this: records of 100-400 KB gave the best throughput on RocketMQ."""
 BATCH_ENTRIES = 8_192
+MAX_DECISION_BYTES = 3 * 1024 * 1024
+"""Events and reply of one command, with `EVENT_BYTES` for each event: what fits beside a batch that is nearly full."""
+EVENT_BYTES = 8
+"""What the columns of a batch add to each event, at most."""
+BATCH_SLACK_BYTES = 256 * 1024
+"""By which a batch may be larger than counted: numbers, positions, names of types."""
 DECIDE_CHUNK = 512
 """Commands decided before the event loop gets a turn."""
 
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024
+QUERY_BYTES = 1024
+"""What a waiting query counts for among the bytes of an inbox."""
 LOG_INPUTS = 16
 """Records of the command log waiting to be decided."""
 STREAM_FRAMES = 64
@@ -54,6 +62,6 @@ STOP_GRACE_MS = 2_000
 REPLY_TIMEOUT_MS = 30_000
 RETRY_HINT_MS = 200
 
-assert BATCH_BYTES + 2 * MAX_COMMAND_BYTES < MAX_RECORD_BYTES, "a batch with one more command must fit in a record"
+assert BATCH_BYTES + BATCH_SLACK_BYTES + MAX_DECISION_BYTES < MAX_RECORD_BYTES, "a batch with one more command must fit"
 assert MAX_COMMAND_BYTES < MAX_FRAME_BYTES <= MAX_RECORD_BYTES
 assert APPEND_TIMEOUT_MS < RESOLVE_TIMEOUT_MS < REPLY_TIMEOUT_MS

@@ -22,6 +22,7 @@ MEASURED = (".py", ".proto", ".sql", ".sh", ".toml", ".yaml", ".conf", "Makefile
 
 BROAD_EXCEPTS = {
     ("bennu/ops/run.py", "run_service"): "the supervisor: whatever ends a process is said, once",
+    ("bennu/replica/fold.py", "apply"): "whatever a domain's rule raises on replay, the record is named",
     ("bennu/replica/fold.py", "decide"): "whatever the rules of a domain raise, the other commands go on",
     ("bennu/replica/fold.py", "answer"): "a domain's query must not end the service",
     ("services/saga/bennu_saga/definitions.py", "call_rule"): "a saga whose rule raises fails; the others go on",
@@ -31,7 +32,7 @@ BROAD_EXCEPTS = {
 """(file, function) → why it may catch everything."""
 
 SIGNATURES_OF_OTHERS = {
-    ("bennu/cli/journal.py", "dump"): "typer makes a flag of each parameter",
+    ("examples/bank/demo.py", "demo"): "typer makes a flag of each parameter",
     ("bennu/domain/app.py", "__init__"): "a declaration: one keyword for each part of a domain",
 }
 """(file, function) → who else decides its parameters."""
@@ -116,11 +117,12 @@ def own_positional(scope: Scope) -> list[str]:
 
 
 def called_by_others(module: Module, scope: Scope) -> bool:
-    """Whether the signature is not ours to choose: Python's own protocols, pytest's fixtures, a library's."""
+    """Whether the signature is not ours to choose: Python's own protocols, what pytest or typer fills, a library's."""
     name = scope.function.name
     dunder = name.startswith("__") and name.endswith("__") and name not in {"__init__", "__new__", "__call__"}
     filled_by_pytest = module.is_test and (name.startswith("test_") or is_fixture(scope.function))
-    return dunder or filled_by_pytest or (module.path, name) in SIGNATURES_OF_OTHERS
+    filled_by_typer = any(".command" in ast.unparse(decorator) for decorator in scope.function.decorator_list)
+    return dunder or filled_by_pytest or filled_by_typer or (module.path, name) in SIGNATURES_OF_OTHERS
 
 
 def is_fixture(function: Function) -> bool:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from bennu.domain.aggregate import Accepted, Context, Rejection, State
 from bennu.domain.app import AggregateKind, App, CommandRule, Decided, EventRule, QueryRule
 from bennu.errors import RecordBroken
-from bennu.limits import MAX_COMMAND_BYTES
+from bennu.limits import EVENT_BYTES, MAX_DECISION_BYTES, MAX_MESSAGE_CHARS, MAX_REASON_CHARS
 from bennu.v1 import command_pb2
 from bennu.v1.journal_pb2 import EventBatch, Outcome
 
@@ -25,7 +25,7 @@ EVENT, MESSAGE, REJECTED, FAILED = (
 
 
 class Decision(NamedTuple):
-    """What became of a command.  `reply` is empty when the reply is the first event."""
+    """What became of a command.  `reply` is empty when the reply is the first event; `outcome` says so."""
 
     outcome: int
     reply: bytes
@@ -35,21 +35,17 @@ class Decision(NamedTuple):
     @property
     def answer(self) -> bytes:
         """The reply's bytes, wherever they stand."""
-        return self.reply or (self.events[0] if self.events else b"")
+        return self.events[0] if self.outcome == EVENT else self.reply
 
 
 class RuleBroken(Exception):
     """A rule returned what its declaration does not allow."""
 
 
-def rejection_bytes(reason: str, message: str) -> bytes:
-    """A rejection as it stands in the journal."""
-    return command_pb2.Rejection(reason=reason, message=message).SerializeToString()
-
-
 def refuse(reason: str, message: str, outcome: int = REJECTED) -> Decision:
-    """A decision without events."""
-    return Decision(outcome, rejection_bytes(reason, message), (), ())
+    """A decision without events.  The text is for people: it is cut where it is too long, and always UTF-8."""
+    text = message[:MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode()
+    return Decision(outcome, command_pb2.Rejection(reason=reason, message=text).SerializeToString(), (), ())
 
 
 class AggregateFold:
@@ -69,8 +65,13 @@ class AggregateFold:
         try:
             for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
                 handlers[index](raw)
-        except (DecodeError, IndexError, ValueError) as error:
-            raise RecordBroken(f"{where}: batch {batch.batch_no} has an event that can't be read ({error})") from error
+        except RecordBroken:
+            raise
+        except Exception as error:  # whatever a domain's rule raises on replay, the record is to be named
+            problem = f"{type(error).__name__}: {error}"
+            raise RecordBroken(
+                f"{where}: batch {batch.batch_no} has an event that can't be applied ({problem})"
+            ) from error
 
     def _handler(self, type_name: str, where: str) -> Callable[[bytes], None]:
         self._handlers[type_name] = handler = self._make_handler(type_name, where)
@@ -129,14 +130,14 @@ class AggregateFold:
         try:
             decided = rule.decide(state, command, context)
             if isinstance(decided, Rejection):
-                return refuse(decided.reason, decided.message)
+                return _refusal(decided)
             events = _events_of(decided)
             changed = self._clone[rule.aggregate](state)
             for event in events:
                 self._rule_of(event, key, rule).evolve(changed, event)
             decision = _decision(rule, decided, events)
         except Exception as error:  # whatever the rules of a domain raise, the other commands go on
-            return refuse("rule_failed", f"{rule.type_name}: {type(error).__name__}: {error}"[:500], FAILED)
+            return _failure(rule, error)
         if events:
             states[key] = changed
         return decision
@@ -149,19 +150,34 @@ class AggregateFold:
             raise RuleBroken(f"returned an event of aggregate `{found.key(event)}`, the command is for `{key}`")
         return found
 
-    def answer(self, rule: QueryRule, query: Message) -> Message | Rejection:
-        """Answer from memory; a rule that raises is a rejection named `rule_failed`."""
+    def answer(self, rule: QueryRule, query: Message) -> Decision:
+        """Answer from memory; as a decision that changes nothing."""
         state = self.states[rule.aggregate].get(rule.key(query)) or self._app.kinds[rule.aggregate].state()
         try:
-            return rule.answer(state, query)
+            answer = rule.answer(state, query)
+            if isinstance(answer, Rejection):
+                return _refusal(answer)
+            return Decision(MESSAGE, answer.SerializeToString(), (), ())
         except Exception as error:  # a query of a domain must not end the service
-            return Rejection("rule_failed", f"{rule.type_name}: {type(error).__name__}: {error}"[:500])
+            return _failure(rule, error)
+
+
+def _refusal(rejection: Rejection) -> Decision:
+    if not 0 < len(rejection.reason) <= MAX_REASON_CHARS:
+        raise RuleBroken(
+            f"a rejection's reason has 1 to {MAX_REASON_CHARS} characters, this one {len(rejection.reason)}"
+        )
+    return refuse(rejection.reason, rejection.message)
+
+
+def _failure(rule: CommandRule | QueryRule, error: Exception) -> Decision:
+    return refuse("rule_failed", f"{rule.type_name}: {type(error).__name__}: {error}", FAILED)
 
 
 def _events_of(decided: Decided) -> Sequence[Message]:
     if isinstance(decided, Message):
         return (decided,)
-    return decided.events if isinstance(decided, Accepted) else decided  # type: ignore[return-value]  # no Rejection here
+    return tuple(decided.events if isinstance(decided, Accepted) else decided)  # type: ignore[arg-type]  # no Rejection here
 
 
 def _decision(rule: CommandRule, decided: Decided, events: Sequence[Message]) -> Decision:
@@ -177,8 +193,9 @@ def _decision(rule: CommandRule, decided: Decided, events: Sequence[Message]) ->
         types_match = types[0] == rule.reply_type or not rule.reply_type
     if not types_match:
         raise RuleBroken(f"must answer with {rule.reply_type}: as its first event, or as the reply of `Accepted`")
-    if sum(map(len, raw)) + len(reply) > 2 * MAX_COMMAND_BYTES:
-        raise RuleBroken(f"events and reply have {sum(map(len, raw)) + len(reply)} bytes, more than a batch can take")
+    size = sum(map(len, raw)) + EVENT_BYTES * len(raw) + len(reply)
+    if size > MAX_DECISION_BYTES:
+        raise RuleBroken(f"events and reply take {size} bytes of a batch; at most {MAX_DECISION_BYTES} are left to one")
     return Decision(outcome, reply, types, raw)
 
 

@@ -5,17 +5,24 @@ from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
-from bennu.domain.aggregate import Rejection
 from bennu.domain.app import App, QueryRule
-from bennu.limits import REPLY_TIMEOUT_MS
-from bennu.replica.fold import REJECTED, rejection_bytes
+from bennu.limits import QUERY_BYTES, REPLY_TIMEOUT_MS
 from bennu.wire.partitioning import partition_of
+from bennu_cserver.command_loop import Partition
 from bennu_cserver.member import Member
 from bennu_cserver.replies import OVERLOADED, UNKNOWN, reply_of
 from bennu_cserver.submission import Prepared, Reply, Submission
 
 Answered = tuple[Sequence[Reply], str]
 """Replies in the order of the commands, and the position token that makes them true; empty if there is none."""
+
+
+class Unsettled(Exception):
+    """No answer became durable; `reply` says what to say instead."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
 
 
 class Routes:
@@ -34,9 +41,34 @@ class Routes:
 
     async def submit(self, number: int, commands: Sequence[Prepared], size_bytes: int) -> Answered:
         """Have commands of one partition decided; returns when the answers are durable, or unknown after a while."""
-        partition = self._members[number].partition
+        try:
+            submission, token = await self._settled(self._members[number].partition, commands, size_bytes)
+        except Unsettled as unsettled:
+            return [unsettled.reply] * len(commands), ""
+        return submission.replies, token
+
+    async def ask(self, rule: QueryRule, query: Message, *, linearizable: bool) -> tuple[Reply, str]:
+        """Answer from memory, once all that the answer saw is durable.
+
+        `linearizable`: also once a batch first sent after this call is, which proves that nobody else led meanwhile.
+        """
+        partition = self._members[partition_of(rule.key(query), len(self._members))].partition
         if partition is None:
-            return [UNKNOWN] * len(commands), ""
+            return UNKNOWN, ""
+        answer = partition.fold.answer(rule, query)
+        partition.replica.open.forced |= linearizable
+        try:
+            _, token = await self._settled(partition, (), QUERY_BYTES)
+        except Unsettled as unsettled:
+            return unsettled.reply, ""
+        return reply_of(answer.outcome, answer.answer), token
+
+    async def _settled(
+        self, partition: Partition | None, commands: Sequence[Prepared], size_bytes: int
+    ) -> tuple[Submission, str]:
+        """The commands with their replies, and the position that makes them true.  Raises `Unsettled`."""
+        if partition is None:
+            raise Unsettled(UNKNOWN)
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def done(_: Submission, batch_no: int) -> None:
@@ -46,28 +78,12 @@ class Routes:
         submission = Submission(commands, done)
         submission.bytes = size_bytes
         if not partition.submit(submission):
-            return [OVERLOADED] * len(commands), ""
+            raise Unsettled(OVERLOADED)
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_MS / 1000):
                 batch_no = await waiting
         except TimeoutError:
-            return [UNKNOWN] * len(commands), ""
-        return submission.replies, f"{partition.replica.topic}:{batch_no}" if batch_no >= 0 else ""
-
-    async def ask(self, rule: QueryRule, query: Message, *, linearizable: bool) -> tuple[Reply, str]:
-        """Answer from memory, once all that the answer saw is durable.
-
-        `linearizable`: also once a batch first sent after this call is, which proves that nobody else led meanwhile.
-        """
-        number = partition_of(rule.key(query), len(self._members))
-        partition = self._members[number].partition
-        if partition is None:
-            return UNKNOWN, ""
-        answer = partition.fold.answer(rule, query)
-        partition.replica.open.forced |= linearizable
-        _, token = await self.submit(number, (), 0)
-        if not token:
-            return UNKNOWN, ""
-        if isinstance(answer, Rejection):
-            return reply_of(REJECTED, rejection_bytes(*answer)), token
-        return (0, answer.SerializeToString()), token
+            raise Unsettled(UNKNOWN) from None
+        if batch_no < 0:
+            raise Unsettled(UNKNOWN)
+        return submission, f"{partition.replica.topic}:{batch_no}"
