@@ -54,6 +54,11 @@ class Service:
         if self._process is None:
             return 0
         self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; the exit code."""
+        assert self._process is not None
         code = self._process.wait(STOP_TIMEOUT_S)
         assert self._process.stdout is not None
         self._process.stdout.close()

@@ -51,8 +51,8 @@ class Changing:
 
     def change(self, rows: RowChanges) -> None:
         """One change that a projection may make."""
-        key = {"name": self.random.choice("ab"), "number": self.random.randrange(3)}
-        place = (key["name"], key["number"])
+        place = (self.random.choice("ab"), self.random.randrange(3))
+        key: Row = dict(zip(TABLE.key, place, strict=True))
         kind = self.random.choice(("upsert", "update", "increment", "append", "delete"))
         there = place in self.model
         match kind:

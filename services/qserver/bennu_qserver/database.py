@@ -1,8 +1,10 @@
 """Postgres as QServer meets it: a bounded pool, a deadline on everything, and patience when it is away."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg import exceptions as pg
@@ -19,8 +21,10 @@ from bennu_qserver.limits import (
     COMMAND_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     IDLE_IN_TRANSACTION_MS,
+    PING_S,
     POOL_CONNECTIONS,
 )
+from bennu_qserver.rows import Write
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
@@ -49,6 +53,9 @@ AWAY = (
 )
 """The same transaction may succeed later."""
 
+CONTENT_REFUSED = (pg.DataError, pg.IntegrityConstraintViolationError)
+"""The rows themselves are at fault."""
+
 
 class Database:
     """Runs transactions until they succeed."""
@@ -57,6 +64,16 @@ class Database:
         self._pool = pool
         self._readiness = readiness
         self._retries = retries
+
+    def terminate(self) -> None:
+        """Cut all connections: what is under way is rolled back, also by a Postgres that no longer answers."""
+        self._pool.terminate()
+
+    async def watch(self) -> NoReturn:
+        """Ask Postgres again and again, so that readiness tells of its absence also when there is nothing to write."""
+        while True:
+            await self.run(_ping)
+            await asyncio.sleep(PING_S)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What `work` returns, in a transaction of its own; see `persist`."""
@@ -86,18 +103,38 @@ class Database:
                 self._readiness.unmet(READY, f"waiting for Postgres: {type(error).__name__}: {error}")
                 await patience.wait(f"{type(error).__name__}: {error}")
             except pg.PostgresError as error:
-                raise ProjectionFailed(_told(error)) from error
+                raise ProjectionFailed(refusal(error)) from error
             else:
                 self._readiness.met(READY)
                 return result
 
 
-def _told(error: pg.PostgresError) -> str:
+async def _ping(connection: Connection) -> None:
+    await connection.execute("SELECT 1")
+
+
+async def execute(connection: Connection, write: Write) -> None:
+    """Write rows.  Raises `ProjectionFailed`, naming table, topic and events, when Postgres refuses their content."""
+    try:
+        await connection.execute(write.sql, *write.arrays)
+    except CONTENT_REFUSED as error:
+        raise ProjectionFailed(f"{write.where}: {refusal(error)}") from error
+
+
+def refusal(error: pg.PostgresError) -> str:
     """What Postgres says, with the table and column if it names them."""
     named = {what: getattr(error, f"{what}_name", None) for what in ("schema", "table", "column", "constraint")}
     places = [f"{what} {name}" for what, name in named.items() if name]
     details = [str(getattr(error, "detail", None) or ""), ", ".join(places)]
     return "; ".join(filter(None, [f"Postgres refused: {error}", *details]))
+
+
+def check_ports(dsn: str) -> None:
+    """Raise `BadSettings` unless the port of each host is one.  It isn't shown: it may be half of a password."""
+    for host in urlsplit(dsn).netloc.rpartition("@")[2].split(","):
+        port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else "0"
+        if not (port.isdecimal() and int(port) < 2**16):
+            raise BadSettings("postgres: the port in the URL is no number below 65536")
 
 
 async def _keep_session(_connection: object) -> None:
@@ -106,7 +143,8 @@ async def _keep_session(_connection: object) -> None:
 
 @asynccontextmanager
 async def open_database(dsn: str, *, name: str, metrics: Metrics, readiness: Readiness) -> AsyncIterator[Database]:
-    """Nothing is asked of Postgres before the first transaction.  Raises `BadSettings` for a URL that is none."""
+    """Nothing is asked of Postgres before the first transaction, which may yet find the URL to be none."""
+    check_ports(dsn)
     try:
         pool = asyncpg.create_pool(
             dsn,
@@ -124,7 +162,7 @@ async def open_database(dsn: str, *, name: str, metrics: Metrics, readiness: Rea
     try:
         yield Database(pool, readiness, retries=retries)
     finally:
-        pool.terminate()  # what is under way is rolled back; waiting for a Postgres that is away would hang
+        pool.terminate()  # waiting for a Postgres that is away would hang
 
 
 def server_settings(name: str) -> dict[str, str]:

@@ -15,6 +15,11 @@ IDLE_IN_TRANSACTION_MS = 10_000
 """Postgres ends a transaction whose QServer was suspended, so that another one can go on."""
 POOL_CONNECTIONS = 8
 
+PING_S = 1.0
+"""How often Postgres is asked whether it is there."""
+STOP_S = 1.0
+"""How long the end of the transactions under way is waited for, before they are cut off."""
+
 STANDBY_POLL_S = 0.5
 TAKE_OVER_AFTER_S = 3.0
 """A projector that met another one writes again when the position has stood still for so long."""

@@ -26,9 +26,12 @@ _MOVE = f"""
 UPDATE bennu.positions SET {", ".join(f"{name} = ${n}" for n, name in enumerate(_FIELDS, 5))}, updated_at = now()
 WHERE {_KEY} AND {" AND ".join(f"{name} = ${n}" for n, name in enumerate(_FIELDS, 12))}
 """  # noqa: S608
-_OTHERS = """
-SELECT max(partition) AS partition, max(partitions) AS partitions FROM bennu.positions WHERE app = $1
+_BEGUN = """
+SELECT EXISTS (
+    SELECT FROM bennu.positions WHERE app = $1 AND projection = $2 AND generation = $3 AND log_offset > 0
+)
 """
+_PARTITIONS = "SELECT partitions FROM bennu.positions WHERE app = $1 AND partitions <> $2 LIMIT 1"
 
 
 class Place(NamedTuple):
@@ -80,8 +83,12 @@ async def move(connection: Connection, place: Place, *, old: Position, new: Posi
         raise PositionMoved(f"{place}: another projector has moved the position from offset {old.offset}")
 
 
+async def begun(connection: Connection, app: str, projection: str, generation: int) -> bool:
+    """Whether anything was ever projected into this generation."""
+    return bool(await connection.fetchval(_BEGUN, app, projection, generation))
+
+
 async def check_partitions(connection: Connection, app: str, *, partitions: int) -> None:
     """Raise `BadSettings` when positions of this app speak of another number of partitions."""
-    row = await connection.fetchrow(_OTHERS, app)
-    if row is not None and row["partitions"] not in (None, partitions):
-        raise BadSettings(f"app `{app}`: its tables hold {row['partitions']} partitions, the settings say {partitions}")
+    if other := await connection.fetchval(_PARTITIONS, app, partitions):
+        raise BadSettings(f"app `{app}`: its tables hold {other} partitions, the settings say {partitions}")

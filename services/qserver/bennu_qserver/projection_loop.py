@@ -22,7 +22,7 @@ from bennu.ops.metrics import Metrics
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_qserver import positions
-from bennu_qserver.database import Connection, Database
+from bennu_qserver.database import Connection, Database, execute
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
 from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S
@@ -145,7 +145,7 @@ class ProjectionLoop:
             await positions.move(connection, self.place, old=self._saved, new=work.position)
             rows = 0
             for write in work.rows.writes():
-                await connection.execute(write.sql, *write.arrays)
+                await execute(connection, write)
                 rows += write.rows
             return rows
 

@@ -24,6 +24,8 @@ class Write(NamedTuple):
     sql: str
     arrays: Sequence[Sequence[Value]]
     rows: int
+    where: str
+    """Table, topic and events, for messages."""
 
 
 class Effect:
@@ -243,7 +245,8 @@ class RowChanges:
                     continue  # an update that sets nothing
                 arrays = list(zip(*values, strict=True))
                 self._check(rows.table, shape, arrays, seqs=seqs)
-                yield Write(self._statements[name].sql(shape), arrays, len(values))
+                where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}`"
+                yield Write(self._statements[name].sql(shape), arrays, len(values), where)
 
     def _check(
         self, table: StoredTable, shape: Shape, arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]

@@ -14,7 +14,7 @@ from bennu_qserver import positions, schema, status
 from bennu_qserver.database import READY as POSTGRES
 from bennu_qserver.database import Connection, Database, open_database
 from bennu_qserver.dispatch import CompiledProjection, compile_projections
-from bennu_qserver.limits import LAG_SAMPLE_S
+from bennu_qserver.limits import LAG_SAMPLE_S, STOP_S
 from bennu_qserver.projection_loop import Outside, Partition, ProjectionLoop
 from bennu_qserver.settings import QServerSettings
 from bennu_qserver.status import Board
@@ -36,6 +36,8 @@ async def main(settings: QServerSettings, running: Running) -> None:
         work = group.create_task(_work(settings, running, projections=projections, log=log, database=database))
         await running.stop.wait()
         work.cancel()  # a transaction under way is rolled back, and its events are read again
+        await asyncio.wait({work}, timeout=STOP_S)
+        database.terminate()
 
 
 async def _work(
@@ -59,6 +61,7 @@ async def _work(
     async with asyncio.TaskGroup() as group:
         for loop in loops:
             group.create_task(loop.run(), name=str(loop.place))
+        group.create_task(database.watch())
         group.create_task(_sample(log, loops, readiness=running.readiness))
 
 

@@ -1,0 +1,146 @@
+"""What QServer makes in Postgres, and what it refuses to work with."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bank.app import app
+from bennu.errors import BadSettings
+from bennu_qserver import schema
+from bennu_qserver.dispatch import compile_projections
+from tests.qserver.serving import bank_world, connected, qserver, started
+
+pytestmark = pytest.mark.real
+
+EX_CONFIG = 78
+TABLES = """
+SELECT table_schema || '.' || table_name || ':' || table_type FROM information_schema.tables
+WHERE table_schema IN ('bank', 'bennu') ORDER BY 1
+"""
+COMMENT = (
+    "SELECT col_description($1::regclass, attnum) FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2"
+)
+
+
+async def make(dsn: str) -> None:
+    """What every start does."""
+    await schema.migrate(dsn)
+    async with connected(dsn) as connection, connection.transaction():
+        await schema.create_tables(connection, compile_projections(app))
+
+
+async def made_twice(dsn: str) -> None:
+    """Twice in turn, and what is there then."""
+    await make(dsn)
+    await make(dsn)
+    async with connected(dsn) as connection:
+        assert [row[0] for row in await connection.fetch(TABLES)] == [
+            "bank.accounts:VIEW",
+            "bank.accounts_g1:BASE TABLE",
+            "bank.entries:VIEW",
+            "bank.entries_g1:BASE TABLE",
+            "bank.transfers:VIEW",
+            "bank.transfers_g1:BASE TABLE",
+            "bennu.positions:BASE TABLE",
+            "bennu.qserver_version:BASE TABLE",
+        ]
+        for table in ("bank.accounts", "bank.accounts_g1"):
+            assert await connection.fetchval(COMMENT, table, "balance_minor") == "in minor units of the currency"
+
+
+def test_made_twice(database: str) -> None:
+    """A second start finds all as it wants it; tables, views and comments are there."""
+    asyncio.run(made_twice(database))
+
+
+async def made_at_once(directory: Path, dsn: str) -> None:
+    """Three processes meet an empty database; then a history is projected."""
+    async with bank_world(directory, dsn, seed=11) as world:
+        services = [qserver(directory, dsn, name=f"q{number}") for number in range(3)]
+        async with started(*services):
+            await world.write(20)
+            await world.shown()
+            assert [await asyncio.to_thread(service.stop) for service in services] == [0, 0, 0]
+
+
+def test_made_by_several_at_once(tmp_path: Path, database: str) -> None:
+    """Processes that start together make the schema once, and one of them projects."""
+    asyncio.run(made_at_once(tmp_path, database))
+
+
+CHANGES = {
+    "ALTER TABLE bank.accounts_g1 DROP COLUMN owner CASCADE": "bank.accounts_g1.*column owner is not in the table",
+    "ALTER TABLE bank.accounts_g1 ADD COLUMN extra text": "bank.accounts_g1.*column extra is not declared",
+    "ALTER TABLE bank.entries_g1 ALTER COLUMN transfer SET NOT NULL": (
+        "bank.entries_g1.*column transfer is text not null, declared text"
+    ),
+    "ALTER TABLE bank.transfers_g1 DROP CONSTRAINT transfers_g1_pkey": (
+        r"bank.transfers_g1.*its key is \(\), declared \(transfer\)"
+    ),
+    "INSERT INTO bank.accounts_g1 (account) VALUES ('by hand')": "schema bank: accounts_g1 has rows, but no position",
+}
+
+
+async def refused(dsn: str, change: str, *, complaint: str) -> None:
+    """Made, then changed by hand, then made again."""
+    await make(dsn)
+    async with connected(dsn) as connection:
+        await connection.execute(change)
+    with pytest.raises(BadSettings, match=complaint):
+        await make(dsn)
+
+
+@pytest.mark.parametrize(("change", "complaint"), CHANGES.items())
+def test_a_table_changed_by_hand_is_refused(database: str, change: str, complaint: str) -> None:
+    """A table that is not as declared is named, with what is different; nothing is projected into it."""
+    asyncio.run(refused(database, change, complaint=complaint))
+
+
+async def lost(directory: Path, dsn: str) -> None:
+    """Projected, stopped, the app's schema dropped without its positions, started."""
+    async with bank_world(directory, dsn, seed=12) as world:
+        service = qserver(directory, dsn)
+        async with started(service):
+            await world.write(5)
+            await world.shown()
+        async with connected(dsn) as connection:
+            await connection.execute("DROP SCHEMA bank CASCADE")
+        async with started(service):
+            assert await asyncio.to_thread(service.wait) == EX_CONFIG
+        assert "bank.accounts_g1 is not there, but its projection has begun" in service.lines()[-1]
+
+
+def test_lost_tables_are_not_begun_in_the_middle(tmp_path: Path, database: str) -> None:
+    """Tables that are gone while the position is not would be filled from the middle: the process stops instead."""
+    asyncio.run(lost(tmp_path, database))
+
+
+async def newer(dsn: str) -> None:
+    """The version table names a revision that this package does not have."""
+    await make(dsn)
+    async with connected(dsn) as connection:
+        await connection.execute("UPDATE bennu.qserver_version SET version_num = '9999'")
+    with pytest.raises(BadSettings, match=r"can't be brought to this version.*9999"):
+        await make(dsn)
+
+
+def test_tables_of_a_newer_version_are_refused(database: str) -> None:
+    """An old QServer does not touch what a newer one has made."""
+    asyncio.run(newer(database))
+
+
+async def without_grants(dsn: str) -> None:
+    """A user who may connect and nothing else."""
+    async with connected(dsn) as connection:
+        await connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reads'")
+    name = dsn.rpartition("/")[2]
+    address = dsn.partition("@")[2].rpartition("/")[0]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await schema.migrate(f"postgresql://reader:reads@{address}/{name}")
+
+
+def test_missing_grants_are_told(database: str) -> None:
+    """What Postgres says of a user who may not create a schema comes through Alembic unchanged."""
+    asyncio.run(without_grants(database))
