@@ -104,7 +104,7 @@ class FencedJournal:
             return False
         if body == own:
             return True
+        self._absorb(verdict, record, f"{self.topic}, offset {offset}")  # also for a candidate that lost: it follows on
         if own is not None and verdict is Verdict.EPOCH:
             raise Deposed(f"{self.topic}: epoch {self.reader.position.epoch} began at offset {offset}; another leads")
-        self._absorb(verdict, record, f"{self.topic}, offset {offset}")
         return False
