@@ -17,7 +17,7 @@ from bennu.limits import DECIDE_CHUNK, INBOX_BYTES, INBOX_COMMANDS, LOG_INPUTS
 from bennu.replica.fold import AggregateFold, Decision, refuse
 from bennu.replica.leader import Replica
 from bennu.v1.position_pb2 import LogPosition
-from bennu_cserver.numbered import is_next
+from bennu_cserver.numbered import is_next, why_not_undone
 from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, UNKNOWN, reply_of
 from bennu_cserver.submission import Prepared, Submission
 
@@ -36,7 +36,7 @@ class Partition:
         self._stopping = False
         self.log_slots = asyncio.Semaphore(LOG_INPUTS)
         self._inbox: deque[Submission] = deque()
-        self._unanswered: set[Submission] = set()
+        self._unanswered: dict[Submission, None] = {}
 
     def submit(self, submission: Submission) -> bool:
         """Put commands in line; False, and nothing was done, when the line is full."""
@@ -46,7 +46,7 @@ class Partition:
         self.waiting_commands += len(submission.commands)
         self.waiting_bytes += submission.bytes
         self._inbox.append(submission)
-        self._unanswered.add(submission)
+        self._unanswered[submission] = None
         self._wake.set()
         return True
 
@@ -125,14 +125,10 @@ class Partition:
     def _rule(self, command: Prepared, recorded_at_us: int) -> Decision:
         if command.rule is None or command.message is None:
             return refuse(*command.refusal)
-        if command.compensates and not self._carried_out(command.compensates):
-            return refuse("nothing_to_compensate", f"{command.compensates} was not carried out")
+        if command.compensates and (refusal := why_not_undone(command.compensates, self.replica.state.window)):
+            return refuse(*refusal)
         context = Context(command.command_id, command.origin.actor, recorded_at_us)
         return self.fold.decide(command.rule, command.message, context)
-
-    def _carried_out(self, command_id: str) -> bool:
-        known = self.replica.state.window.get(command_id)
-        return known is not None and reply_of(known.outcome, known.reply)[0] == 0
 
     def _decided(self, submission: Submission) -> None:
         if submission.input_topic:
@@ -144,7 +140,7 @@ class Partition:
     def _finish(self, submission: Submission, batch_no: int) -> None:
         self.waiting_commands -= len(submission.commands)
         self.waiting_bytes -= submission.bytes
-        self._unanswered.discard(submission)
+        self._unanswered.pop(submission, None)
         if submission.input_topic:
             self.log_slots.release()
         submission.done(submission, batch_no)

@@ -1,7 +1,9 @@
 """Numbered streams: what a saga sends to a command log counts once, whatever is sent twice, late or by whom."""
 
 from bennu.errors import JournalBroken
+from bennu.replica.fold import REJECTED
 from bennu.replica.leader import Replica
+from bennu.replica.window import ReplyWindow
 from bennu_cserver.submission import Submission
 
 
@@ -20,3 +22,16 @@ def is_next(submission: Submission, replica: Replica) -> bool:
     if number == last + 1:
         replica.open.sources[source] = number
     return number == last + 1
+
+
+def why_not_undone(command_id: str, window: ReplyWindow) -> tuple[str, str] | None:
+    """Why a compensation of this command must have no effect, or None if the command was carried out.
+
+    A stream's order puts the command before its compensation, so one without a reply was decided and its reply evicted.
+    """
+    known = window.get(command_id)
+    if known is None:
+        return "outcome_forgotten", f"whether {command_id} was carried out is no longer known here"
+    if known.outcome >= REJECTED:
+        return "nothing_to_compensate", f"{command_id} was not carried out"
+    return None
