@@ -4,10 +4,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
+from unittest import mock
 
 import pytest
 
+from bank.v1.commands_pb2 import Transfer
 from bennu.log.memory import NO_FAULTS, Faults
+from bennu.wire.partitioning import partition_of
+from bennu_saga import saga_loop
 from tests.saga.world import PARTITIONS, START_MINOR, World, simulated
 
 SEED = 20261125
@@ -25,6 +29,7 @@ EXPECTED: Mapping[tuple[str, str], int] = {
     **effects("nobody", "TransferRequested", "Withdrawn", "WithdrawalReversed", "TransferFailed"),
     **effects("too-much", "TransferRequested", "TransferFailed"),
 }
+ONE_EURO = {"amount_minor": 100, "currency": "EUR"}
 NAMES = ("good", "nobody", "too-much")
 
 
@@ -75,6 +80,36 @@ def test_a_saga_may_die_at_any_step() -> None:
         if steps < kill_at:
             assert kill_at > 20, "a life has more steps than that"
             return
+    pytest.fail("a life should end before")
+
+
+async def one_batch(world: World, kill_at: int) -> int:
+    """As above, for transfers that one batch of events asks for, each reacted to in a batch of its own."""
+    await world.accounts("a", "b")
+    world.saga.kill()
+    await world.saga.gone()
+    names = [name for name in (f"t{n}" for n in range(20)) if partition_of(name, PARTITIONS) == 0][:4]
+    await world.ask_together(*(Transfer(transfer=n, source="a", target="b", **ONE_EURO) for n in names))  # type: ignore[arg-type]  # fields of two types
+    life = world.start_saga(kill_at)
+    await world.until(lambda: life.log.dead or world.ended(*names))
+    if life.log.dead:
+        await life.gone()
+        world.start_saga()
+    await world.until(lambda: world.ended(*names))
+    whole = ("TransferRequested", "Withdrawn", "Deposited", "TransferCompleted")
+    judge(world, {what: 1 for name in names for what in effects(name, *whole)})
+    assert sum(world.saga_records()["SagaInputPart"].values()) > 0
+    return life.steps
+
+
+def test_a_saga_may_die_within_an_input_batch() -> None:
+    """Where only a part of an input batch is journaled, the next process reacts to the rest, and only to the rest."""
+    with mock.patch.object(saga_loop, "REACT_CHUNK", 1):
+        for kill_at in range(1, ONE_LIFE_STEPS):
+            steps = simulated(SEED + kill_at, partial(one_batch, kill_at=kill_at))
+            print(f"killed at step {kill_at}")
+            if steps < kill_at:
+                return
     pytest.fail("a life should end before")
 
 

@@ -5,15 +5,17 @@ What happened is read from the journals alone, by `JournalReader`.
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from contextvars import Context
+from itertools import chain
 from random import Random
 from typing import TypeVar
 from unittest import mock
 
 import structlog
+from google.protobuf.message import Message
 
 from bank.app import app
 from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer
@@ -28,6 +30,7 @@ from bennu.replica.state import ReplicaState
 from bennu.testing.clock import SimulatedClock
 from bennu.testing.loop import OWNER, Owner, VirtualTimeLoop, run
 from bennu.v1 import saga_pb2
+from bennu.v1.command_pb2 import CommandBatch
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_saga.definitions import Definitions
 from bennu_saga.fold import SagaFold
@@ -46,13 +49,20 @@ DEFINITIONS = Definitions(app)
 
 
 class CountingLog(ProcessLog):
-    """Counts what its process does to the log, before and after each append lands and with each chunk read."""
+    """Counts what its process does to the log, before and after each append lands and with each chunk read.
+
+    It also sees to it that no command is sent before the batch that issued it is effective.
+    """
 
     def __init__(self, broker: MemoryBroker, random: Random, step: Callable[[], None]) -> None:
         super().__init__(broker, random)
         self._step = step
 
     async def append(self, topic: str, record: bytes, *, timeout_ms: int = 3000) -> int:
+        if "-commands-" in topic:
+            sent = CommandBatch.FromString(record)
+            last_no = sent.first_no + len(sent.command_ids) - 1
+            assert last_no <= issued(self._broker, sent.source).get(topic, 0), f"{topic}: {last_no} sent too early"
         self._step()
         offset = await super().append(topic, record, timeout_ms=timeout_ms)
         self._step()
@@ -63,6 +73,32 @@ class CountingLog(ProcessLog):
             async for chunk in chunks:
                 self._step()
                 yield chunk
+
+
+def effective(broker: MemoryBroker, topic: str) -> Iterator[tuple[EpochStart | EventBatch, str]]:
+    """What a journal says, and where."""
+    reader = JournalReader(Position(topic))
+    for offset, body in enumerate(broker.records(topic)):
+        assert body is not None
+        verdict, record = reader.classify(offset, body)
+        if verdict in (Verdict.BATCH, Verdict.EPOCH):
+            yield record, f"{topic}, offset {offset}"
+
+
+def events(broker: MemoryBroker, topic: str) -> Iterator[Message]:
+    """The events of a journal of the bank, or of its sagas."""
+    for record, _ in effective(broker, topic):
+        if isinstance(record, EventBatch):
+            for index, raw in zip(record.event_type_indexes, record.events, strict=True):
+                name = record.event_types[index]
+                kind = app.events[name].message if name in app.events else getattr(saga_pb2, name.split(".")[-1])
+                yield kind.FromString(raw)
+
+
+def issued(broker: MemoryBroker, topic: str) -> dict[str, int]:
+    """The greatest number per command log in a saga journal."""
+    found = (event for event in events(broker, topic) if isinstance(event, saga_pb2.SagaCommandIssued))
+    return {event.destination: event.no for event in found}
 
 
 class SagaLife:
@@ -157,6 +193,12 @@ class World:
                 return
             await asyncio.sleep(0.01)
 
+    async def ask_together(self, *transfers: Transfer) -> None:
+        """Have these transfers, of one partition, decided into one batch."""
+        await self.until(lambda: self.cserver.leads)
+        replies = await self.cserver.execute([command_of(each.transfer, each) for each in transfers])
+        assert [code for code, _ in replies] == [0] * len(transfers)
+
     async def accounts(self, *names: str) -> None:
         """Open, with `START_MINOR` EUR each."""
         for name in names:
@@ -183,44 +225,25 @@ class World:
 
     # --- what the journals say
 
-    def batches(self, topic: str) -> list[EventBatch]:
-        """The effective ones."""
-        return [record for record, _ in self._effective(topic) if isinstance(record, EventBatch)]
-
-    def _effective(self, topic: str) -> Iterator[tuple[EpochStart | EventBatch, str]]:
-        reader = JournalReader(Position(topic))
-        for offset, body in enumerate(self.broker.records(topic)):
-            assert body is not None
-            verdict, record = reader.classify(offset, body)
-            if verdict in (Verdict.BATCH, Verdict.EPOCH):
-                yield record, f"{topic}, offset {offset}"
-
     def happened(self) -> Counter[tuple[str, str]]:
         """How often each event happened for each transfer."""
-        found: Counter[tuple[str, str]] = Counter()
-        for number in range(PARTITIONS):
-            for batch in self.batches(f"bank-events-{number}"):
-                for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
-                    event = app.events[batch.event_types[index]].message.FromString(raw)
-                    found[getattr(event, "transfer", ""), batch.event_types[index]] += 1
-        return found
+        journals = [events(self.broker, f"bank-events-{number}") for number in range(PARTITIONS)]
+        return Counter((getattr(e, "transfer", ""), e.DESCRIPTOR.full_name) for e in chain(*journals))
 
     def saga_records(self) -> dict[str, Counter[str]]:
         """How often each kind of record stands in the saga journals, by saga or topic."""
-        found: dict[str, Counter[str]] = {name: Counter() for name in ("SagaEnded", "SagaStarted", "SagaTimerFired")}
+        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for number in range(PARTITIONS):
-            for batch in self.batches(f"bank-saga-{number}"):
-                for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
-                    name = batch.event_types[index].removeprefix("bennu.v1.")
-                    if name in found:
-                        found[name][getattr(saga_pb2, name).FromString(raw).saga_id] += 1
+            for event in events(self.broker, f"bank-saga-{number}"):
+                about = event.topic if isinstance(event, saga_pb2.SagaInputPart) else getattr(event, "saga_id", "")
+                found[event.DESCRIPTOR.name][about] += 1
         return found
 
     def replayed(self, number: int) -> SagaFold:
         """What a replay of a saga journal gives.  Raises `Diverged` where its digests say otherwise."""
         fold = SagaFold()
         state = ReplicaState(fold, partition=number, partitions=PARTITIONS)
-        for record, where in self._effective(f"bank-saga-{number}"):
+        for record, where in effective(self.broker, f"bank-saga-{number}"):
             if isinstance(record, EpochStart):
                 state.begin_epoch(record, where)
             else:
