@@ -43,7 +43,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
             Member(app, number, settings.partitions, log=log, candidate=candidate)
             for number in range(settings.partitions)
         ]
-        if settings.log.startswith("sqlite:"):
+        if not settings.log.startswith("rocketmq:"):
             await create_topics(log, members)
         intake = Intake(app, clock.wall_us)
         routes = Routes(app, members)

@@ -1,0 +1,24 @@
+"""`bennu bench commands`: what is measured of a running Bennu.  `benchmarks/*.py` have the smaller ones."""
+
+import sys
+
+import typer
+
+from benchmarks import commands
+from bennu.cli.told import run_told
+
+
+def build() -> typer.Typer:
+    """All measurements."""
+    app = typer.Typer(help="Measure, on this machine.", add_completion=False, pretty_exceptions_enable=False)
+
+    @app.callback()
+    def group() -> None:
+        """Figures vary with the machine and what else it does: compare within one run."""
+
+    app.command("commands")(commands.measure)
+    return app
+
+
+if __name__ == "__main__":
+    sys.exit(run_told(build, sys.argv[1:], name="bennu bench"))
