@@ -75,7 +75,8 @@ class Target:
         percentiles = quantiles(frame_ms, n=100)
 
         def cost_us(cpu: str) -> float:
-            return round(median(getattr(found, cpu) / found.commands * 1e6 for found in self.rounds), 1)
+            costs: list[float] = [getattr(found, cpu) / found.commands * 1e6 for found in self.rounds]
+            return round(median(costs), 1)
 
         return {
             "log": self.log,
