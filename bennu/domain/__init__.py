@@ -2,12 +2,24 @@
 
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, answers, decides, evolves
 from bennu.domain.app import App
-from bennu.domain.projection import BIGINT, TEXT, TIMESTAMP, Column, EventMeta, Projection, Rows, Table, projects
+from bennu.domain.projection import (
+    BIGINT,
+    BOOLEAN,
+    TEXT,
+    TIMESTAMP,
+    Column,
+    EventMeta,
+    Projection,
+    Rows,
+    Table,
+    projects,
+)
 from bennu.domain.saga import Saga, Step
 from bennu.domain.upcast import upcasts
 
 __all__ = [
     "BIGINT",
+    "BOOLEAN",
     "TEXT",
     "TIMESTAMP",
     "Accepted",

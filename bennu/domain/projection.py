@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 TEXT = "text"
 BIGINT = "bigint"
 TIMESTAMP = "timestamptz"
+BOOLEAN = "boolean"
 
 Value = str | int | bool | None
 """What a cell may hold; a `TIMESTAMP` column takes microseconds since 1970."""
@@ -75,7 +76,7 @@ class Rows(Protocol):
 
 
 class Projection:
-    """Base of a projection.  `name` and `generation` identify its position; rules are marked with `projects`."""
+    """Base of a projection.  `name` identifies its position; rules are marked with `projects`."""
 
     name: ClassVar[str] = ""
     tables: ClassVar[tuple[Table, ...]] = ()

@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column, Table
+from bennu.domain import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Column, Table
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.statements import Statement
-from bennu_qserver.tables import BOOLEAN, StoredTable, create_statements
+from bennu_qserver.tables import StoredTable, create_statements
 from tests.qserver.history import at
 from tests.qserver.serving import connected
 

@@ -76,6 +76,8 @@ class CompiledProjection:
 
 def _events(batch: EventBatch, partition: int) -> Iterator[tuple[int, bytes, EventMeta]]:
     """(type index, bytes, meta) of every event.  `ValueError` or `IndexError` if the columns don't fit together."""
+    if not sum(batch.event_counts) == len(batch.event_type_indexes) == len(batch.events):
+        raise ValueError("its entries, event types and events differ in number")
     origins: Sequence[Origin] = list(batch.origins) or [Origin()]
     of_entry = list(batch.origin_indexes) or [0] * len(batch.command_ids)
     seq, recorded_at_us = batch.first_seq, batch.recorded_at_us
@@ -85,8 +87,6 @@ def _events(batch: EventBatch, partition: int) -> Iterator[tuple[int, bytes, Eve
         for index, raw in islice(events, count):
             yield index, raw, EventMeta(partition, seq, recorded_at_us, command_id, actor)
             seq += 1
-    if next(events, None) is not None or seq != batch.first_seq + len(batch.events):
-        raise ValueError("its entries and events differ in number")
 
 
 def _project(handler: Handler, raw: bytes, rows: RowChanges, *, meta: EventMeta, where: str) -> None:

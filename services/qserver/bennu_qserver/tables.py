@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column, Table
+from bennu.domain import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Column, Table
 from bennu.errors import BadSettings
 
-BOOLEAN = "boolean"
 ZEROS: dict[str, str | int | bool] = {TEXT: "", BIGINT: 0, TIMESTAMP: 0, BOOLEAN: False}
 """What a column begins at that the change that makes the row doesn't name; a nullable one begins at NULL."""
 

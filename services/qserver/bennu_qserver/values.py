@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column
+from bennu.domain import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Column
 from bennu.domain.projection import Value
-from bennu_qserver.tables import BOOLEAN
 
 _KINDS: dict[str, type] = {TEXT: str, BIGINT: int, TIMESTAMP: int, BOOLEAN: bool}
 _RANGES = {

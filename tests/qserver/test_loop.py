@@ -1,0 +1,245 @@
+"""The projection loop on the log in memory, with a real Postgres."""
+
+import asyncio
+from random import Random
+
+import pytest
+from google.protobuf.message import Message
+
+from bank.v1.commands_pb2 import OpenAccount
+from bank.v1.events_pb2 import AccountOpened, Deposited
+from bennu.domain import BIGINT, TEXT, Column, EventMeta, Projection, Rows, Table, projects
+from bennu.errors import BadSettings, Final, JournalBroken, OffsetBeyondTail, RecordBroken
+from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.replica.journal import encode
+from bennu_qserver.errors import ProjectionFailed
+from tests.journal_writer import Entry, JournalWriter
+from tests.qserver.loops import bank_with, looping, stopped_by, write_noise
+from tests.qserver.serving import World, connected, until
+
+pytestmark = pytest.mark.real
+
+OPENED = AccountOpened(account="a", currency="EUR")
+DEPOSITED = Deposited(account="a", amount_minor=1, currency="EUR", balance_minor=1)
+
+
+async def restarted(dsn: str, *, seed: int) -> None:
+    """Histories with noise; the loops are cut off wherever they are, again and again."""
+    world = World(MemoryLog(MemoryBroker()), dsn, seed=seed, partitions=2)
+    await world.create()
+    random = Random(seed)
+    for _ in range(6):
+        await world.write(15)
+        async with looping(world.log, dsn, partitions=2):
+            await world.write(15)
+            for writer in world.writers:
+                last = await writer.batch([], recorded_at_us=world.banks[0].clock_us)
+                await write_noise(writer, random, last=last)
+            await asyncio.sleep(random.random() / 10)  # chance: where the loops are cut off
+    async with looping(world.log, dsn, partitions=2):
+        await world.shown()
+
+
+@pytest.mark.parametrize("seed", [21, 22, 23])
+def test_rows_are_written_once_whatever_is_cut_off(database: str, seed: int) -> None:
+    """Loops ended at any moment, void records and duplicates: in the end each effective batch is shown once."""
+    asyncio.run(restarted(database, seed=seed))
+
+
+class Cells(Projection):
+    """One table, filled with what an owner's name asks for."""
+
+    name = "cells"
+    tables = (
+        Table(
+            "cells",
+            key=("account",),
+            columns=(Column("account", TEXT), Column("amount", BIGINT), Column("note", TEXT)),
+        ),
+    )
+
+    @projects
+    def opened(self, event: AccountOpened, rows: Rows, meta: EventMeta) -> None:
+        match event.owner:
+            case "null":
+                rows.upsert("cells", {"account": event.account}, note=None)
+            case "range":
+                rows.upsert("cells", {"account": event.account}, amount=2**63)
+            case "zero":
+                rows.upsert("cells", {"account": event.account}, note="\0")
+            case "raise":
+                raise LookupError("no such thing")
+            case "sum":
+                rows.increment("cells", {"account": "sum"}, amount=2**63 - 1)
+            case "again":
+                rows.append("cells", account="again")
+            case _:
+                rows.upsert("cells", {"account": event.account}, note="well")
+
+
+def opened(owner: str) -> AccountOpened:
+    """An event whose row is what `owner` says."""
+    return AccountOpened(account="x", owner=owner, currency="EUR")
+
+
+async def journal(*batches: list[Message]) -> tuple[MemoryLog, JournalWriter]:
+    """A journal of one epoch and these batches, each of one entry."""
+    log = MemoryLog(MemoryBroker())
+    writer = JournalWriter(log, "bank-events-0")
+    await log.create("bank-events-0")
+    await writer.epoch()
+    for number, events in enumerate(batches):
+        await writer.batch([Entry(f"c{number}", events)], recorded_at_us=number)
+    return log, writer
+
+
+async def told(dsn: str, owner: str) -> str:
+    """What the loop says of the row; nothing of its transaction is there afterwards."""
+    log, _ = await journal([opened("well"), opened(owner)])
+    error = await stopped_by(log, dsn, app=bank_with(Cells))
+    assert isinstance(error, ProjectionFailed)
+    async with connected(dsn) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM bank.cells") == 0
+        assert await connection.fetchval("SELECT log_offset FROM bennu.positions") == 0
+    return str(error)
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [
+        ("null", ["bank-events-0, seq 2", "table `cells`, column `note`", "NULL"]),
+        ("range", ["bank-events-0, seq 2", "table `cells`, column `amount`", "out of range"]),
+        ("zero", ["bank-events-0, seq 2", "table `cells`, column `note`", "zero byte"]),
+        ("raise", ["bank-events-0, offset 1, seq 2", "AccountOpened", "no such thing"]),
+    ],
+)
+def test_what_a_table_can_not_hold_is_named(database: str, owner: str, words: list[str]) -> None:
+    """The loop stops and names topic, event, table and column; position and rows stay as they were."""
+    said = asyncio.run(told(database, owner))
+    assert all(word in said for word in words), said
+
+
+async def refused(dsn: str, owner: str) -> str:
+    """What is said when Postgres finds the fault, in the transaction after a good one."""
+    log, writer = await journal([opened(owner)])
+    async with connected(dsn) as connection:
+        async with looping(log, dsn, app=bank_with(Cells)):
+            await until(lambda: connection.fetchval("SELECT EXISTS (SELECT FROM bank.cells)"))
+        await writer.batch([Entry("second", [opened(owner)])], recorded_at_us=9)
+        error = await stopped_by(log, dsn, app=bank_with(Cells))
+        assert await connection.fetchval("SELECT next_seq FROM bennu.positions") == 2
+    return str(error)
+
+
+@pytest.mark.parametrize(("owner", "fault"), [("sum", "out of range"), ("again", "duplicate key")])
+def test_what_postgres_refuses_is_named(database: str, owner: str, fault: str) -> None:
+    """A sum that overflows and a row that is appended twice are told with topic, events and table."""
+    said = asyncio.run(refused(database, owner))
+    assert said.startswith("bank-events-0, seq 2 to 2: table `cells`: ")
+    assert fault in said
+
+
+async def unknown_type(dsn: str) -> Final:
+    """A good batch, then one with an event that the bank does not know."""
+    log, _ = await journal([OPENED], [OpenAccount(account="b", currency="EUR")])
+    return await stopped_by(log, dsn)
+
+
+def test_an_unknown_event_type_stops(database: str) -> None:
+    """An event outside the app's is never skipped: the loop stops with topic, offset and type."""
+    error = asyncio.run(unknown_type(database))
+    assert isinstance(error, RecordBroken)
+    assert str(error) == "bank-events-0, offset 2: event type bank.v1.OpenAccount is not known to app `bank`"
+
+
+async def with_record(dsn: str, body: bytes) -> Final:
+    """A good batch, then these bytes."""
+    log, writer = await journal([OPENED, DEPOSITED])
+    await writer.append(body)
+    return await stopped_by(log, dsn)
+
+
+def test_garbage_stops(database: str) -> None:
+    """Bytes that are no journal record stop the loop with topic and offset."""
+    error = asyncio.run(with_record(database, b"\xff garbage"))
+    assert isinstance(error, RecordBroken)
+    assert str(error).startswith("bank-events-0, offset 2: ")
+
+
+async def with_gap(dsn: str) -> Final:
+    """A batch is missing between two."""
+    log, writer = await journal([OPENED])
+    writer.position = writer.position._replace(batch_no=writer.position.batch_no + 1)
+    await writer.batch([Entry("late", [DEPOSITED])], recorded_at_us=5)
+    return await stopped_by(log, dsn)
+
+
+def test_a_missing_batch_stops(database: str) -> None:
+    """A gap in the journal stops the loop with topic, offset and the numbers of the batches."""
+    error = asyncio.run(with_gap(database))
+    assert isinstance(error, JournalBroken)
+    assert str(error) == "bank-events-0, offset 2: batch 3 follows batch 1; one is missing"
+
+
+async def with_columns_that_differ(dsn: str) -> Final:
+    """A batch that speaks of more events than it holds."""
+    log, writer = await journal([OPENED])
+    batch = writer.build([Entry("c", [DEPOSITED])], recorded_at_us=5)
+    batch.event_counts[0] = 2
+    await writer.append(encode(batch))
+    return await stopped_by(log, dsn)
+
+
+def test_columns_that_do_not_fit_stop(database: str) -> None:
+    """A batch whose columns differ in length stops the loop with topic, offset and batch."""
+    error = asyncio.run(with_columns_that_differ(database))
+    assert isinstance(error, RecordBroken)
+    assert str(error).startswith("bank-events-0, offset 2: batch 2 has events that can't be read")
+
+
+async def of_other_partitions(dsn: str, *, partitions: int) -> Final:
+    """The journal says that it is the only one."""
+    log, _ = await journal([OPENED])
+    for number in range(1, partitions):
+        await log.create(f"bank-events-{number}")
+    return await stopped_by(log, dsn, partitions=partitions)
+
+
+def test_a_journal_of_other_partitions_is_refused(database: str) -> None:
+    """A journal whose epoch names another number of partitions stops the loop, which names both."""
+    error = asyncio.run(of_other_partitions(database, partitions=2))
+    assert isinstance(error, BadSettings)
+    assert "the journal is of partition 0 of 1, read as partition 0 of 2" in str(error)
+
+
+async def of_other_tables(dsn: str) -> Final:
+    """Projected as one partition, then the settings say two."""
+    world = World(MemoryLog(MemoryBroker()), dsn, seed=31)
+    await world.create()
+    await world.write(3)
+    async with looping(world.log, dsn):
+        await world.shown()
+    return await stopped_by(world.log, dsn, partitions=2)
+
+
+def test_tables_of_other_partitions_are_refused(database: str) -> None:
+    """Tables that were filled from another number of partitions are left alone; the error names both."""
+    error = asyncio.run(of_other_tables(database))
+    assert isinstance(error, BadSettings)
+    assert "its tables hold 1 partitions, the settings say 2" in str(error)
+
+
+async def over_a_shorter_log(dsn: str) -> Final:
+    """Projected, then the log is a shorter one."""
+    world = World(MemoryLog(MemoryBroker()), dsn, seed=32)
+    await world.create()
+    await world.write(3)
+    async with looping(world.log, dsn):
+        await world.shown()
+    log, _ = await journal([OPENED])
+    return await stopped_by(log, dsn)
+
+
+def test_a_log_that_lost_its_tail_stops(database: str) -> None:
+    """A position beyond the end of the log stops the loop: what is shown is no longer in the journal."""
+    assert isinstance(asyncio.run(over_a_shorter_log(database)), OffsetBeyondTail)

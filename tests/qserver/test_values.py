@@ -1,0 +1,56 @@
+"""What a column can't hold is found before Postgres is asked."""
+
+import pytest
+
+from bennu.domain import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Column
+from bennu.domain.projection import Value
+from bennu_qserver.values import first_fault
+
+LATEST_US = 253_402_300_799_999_999
+EARLIEST_US = -62_135_596_800_000_000
+
+GOOD: dict[str, tuple[Value, ...]] = {
+    TEXT: ("", "Zoë 😀", "\x01"),
+    BIGINT: (0, -(2**63), 2**63 - 1),
+    TIMESTAMP: (0, EARLIEST_US, LATEST_US),
+    BOOLEAN: (True, False),
+}
+BAD: list[tuple[str, Value, str]] = [
+    (TEXT, "a\0b", "a text with a zero byte"),
+    (TEXT, "\ud800", "no valid Unicode"),
+    (TEXT, 1, "a int in a column of type text"),
+    (TEXT, None, "NULL, and the column is not nullable"),
+    (BIGINT, 2**63, "out of range"),
+    (BIGINT, -(2**63) - 1, "out of range"),
+    (BIGINT, True, "a bool in a column of type bigint"),
+    (BIGINT, "1", "a str in a column of type bigint"),
+    (TIMESTAMP, LATEST_US + 1, "out of range"),
+    (TIMESTAMP, EARLIEST_US - 1, "out of range"),
+    (BOOLEAN, 1, "a int in a column of type boolean"),
+]
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+@pytest.mark.parametrize(("kind", "values"), GOOD.items())
+def test_good_values_have_no_fault(kind: str, values: tuple[Value, ...], nullable: bool) -> None:
+    """All that a type can hold passes, with NULL only where the column allows it."""
+    column = Column("c", kind, nullable=nullable)
+    assert first_fault(column, values) is None
+    assert (first_fault(column, (*values, None)) is None) is nullable
+
+
+@pytest.mark.parametrize(("kind", "value", "reason"), BAD)
+def test_the_first_bad_value_is_found(kind: str, value: Value, reason: str) -> None:
+    """A value that the column can't hold is found among good ones, and said by its place and fault."""
+    values = [*GOOD[kind], value, *GOOD[kind]]
+    fault = first_fault(Column("c", kind), values)
+    assert fault is not None
+    assert fault[0] == len(GOOD[kind])
+    assert reason in fault[1]
+
+
+def test_surrogates_in_two_halves_are_no_text() -> None:
+    """Two texts, each with half a character, are two faults and not one good text."""
+    fault = first_fault(Column("c", TEXT), ["good", "\ud83d", "\ude00"])
+    assert fault is not None
+    assert fault[0] == 1
