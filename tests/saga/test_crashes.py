@@ -61,7 +61,7 @@ async def three_transfers(world: World, kill_at: int) -> int:
     await world.accounts("a", "b")
     world.saga.kill()
     await world.saga.gone()
-    life = world.start_saga(kill_at)
+    life = world.start_saga(kill_at=kill_at)
     await ask_three(world)
     await world.until(lambda: life.log.dead or world.ended(*NAMES))
     if life.log.dead:
@@ -90,7 +90,7 @@ async def one_batch(world: World, kill_at: int) -> int:
     await world.saga.gone()
     names = [name for name in (f"t{n}" for n in range(20)) if partition_of(name, PARTITIONS) == 0][:4]
     await world.ask_together(*(Transfer(transfer=n, source="a", target="b", **ONE_EURO) for n in names))  # type: ignore[arg-type]  # fields of two types
-    life = world.start_saga(kill_at)
+    life = world.start_saga(kill_at=kill_at)
     await world.until(lambda: life.log.dead or world.ended(*names))
     if life.log.dead:
         await life.gone()

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from bank.app import app
 from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer
+from bennu.errors import Unavailable
 from bennu.log.memory import NO_FAULTS, MemoryBroker
 from bennu.log.port import Record
 from bennu.ops.metrics import Metrics
@@ -57,6 +58,10 @@ class CountingLog(ProcessLog):
     def __init__(self, broker: MemoryBroker, random: Random, step: Callable[[], None]) -> None:
         super().__init__(broker, random)
         self._step = step
+        self.away = False
+        """Whether the log answers no question; what is on its way to readers arrives."""
+        self.read_pause_s = 0.0
+        """How long each chunk takes."""
 
     async def append(self, topic: str, record: bytes, *, timeout_ms: int = 3000) -> int:
         if "-commands-" in topic:
@@ -71,8 +76,14 @@ class CountingLog(ProcessLog):
     async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
         async with aclosing(super().read(topic, offset)) as chunks:
             async for chunk in chunks:
+                await asyncio.sleep(self.read_pause_s)
                 self._step()
                 yield chunk
+
+    async def bounds(self, topic: str) -> tuple[int, int]:
+        if self.away:
+            raise Unavailable(f"{topic}: no answer")
+        return await super().bounds(topic)
 
 
 def effective(broker: MemoryBroker, topic: str) -> Iterator[tuple[EpochStart | EventBatch, str]]:
@@ -104,7 +115,9 @@ def issued(broker: MemoryBroker, topic: str) -> dict[str, int]:
 class SagaLife:
     """One life of a saga process: killed at its `kill_at`-th step if it comes to that."""
 
-    def __init__(self, broker: MemoryBroker, chance: Random, *, kill_at: int = 0) -> None:
+    def __init__(
+        self, broker: MemoryBroker, chance: Random, *, kill_at: int = 0, definitions: Definitions = DEFINITIONS
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.steps = 0
         self.readiness = Readiness()
@@ -114,7 +127,7 @@ class SagaLife:
         self._stopping = asyncio.Event()
         candidate = Candidate("saga", window_count=0, window_age_ms=0)
         self.members = [
-            Member(DEFINITIONS, n, PARTITIONS, log=self.log, candidate=candidate) for n in range(PARTITIONS)
+            Member(definitions, n, PARTITIONS, log=self.log, candidate=candidate) for n in range(PARTITIONS)
         ]
         context = Context()
         context.run(OWNER.set, self.owner)
@@ -156,6 +169,11 @@ class SagaLife:
         """Wait until it has ended, however it does."""
         await asyncio.wait((self._main,))
 
+    @property
+    def leads(self) -> bool:
+        """Whether it leads all partitions."""
+        return all(member.partition for member in self.members)
+
     def check(self) -> None:
         """Raises what it failed with, if it did."""
         if self._main.done() and not self._main.cancelled():
@@ -180,9 +198,9 @@ class World:
         self.cserver = Process("cserver", self.broker, self.chance, partitions=PARTITIONS, window_count=1_000_000)
         return self.cserver
 
-    def start_saga(self, kill_at: int = 0) -> SagaLife:
+    def start_saga(self, *, kill_at: int = 0, definitions: Definitions = DEFINITIONS) -> SagaLife:
         """Another life."""
-        self.saga = SagaLife(self.broker, self.chance, kill_at=kill_at)
+        self.saga = SagaLife(self.broker, self.chance, kill_at=kill_at, definitions=definitions)
         self._sagas.append(self.saga)
         return self.saga
 
@@ -240,15 +258,20 @@ class World:
         return found
 
     def replayed(self, number: int) -> SagaFold:
-        """What a replay of a saga journal gives.  Raises `Diverged` where its digests say otherwise."""
-        fold = SagaFold()
-        state = ReplicaState(fold, partition=number, partitions=PARTITIONS)
+        """The sagas that a replay of a journal gives.  Raises `Diverged` where its digests say otherwise."""
+        fold = self.replica_state(number).fold
+        assert isinstance(fold, SagaFold)
+        return fold
+
+    def replica_state(self, number: int) -> ReplicaState:
+        """The same, with positions."""
+        state = ReplicaState(SagaFold(), partition=number, partitions=PARTITIONS)
         for record, where in effective(self.broker, f"bank-saga-{number}"):
             if isinstance(record, EpochStart):
                 state.begin_epoch(record, where)
             else:
                 state.evolve(record, where)
-        return fold
+        return state
 
     async def close(self) -> None:
         """All processes are gone."""

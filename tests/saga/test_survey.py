@@ -1,0 +1,71 @@
+"""Timers fire when everything that could have answered in time was read, and then they do fire."""
+
+import asyncio
+
+from bennu_saga.limits import SURVEY_MS
+from tests.saga.world import PARTITIONS, World, simulated
+
+SEED = 20261125
+TIMEOUT_S = 60
+
+
+async def unanswered(world: World) -> None:
+    """A withdrawal is sent that nobody answers."""
+    await world.accounts("a", "b")
+    await world.transfer("t", "a", "b")
+    world.cserver.kill()
+    await world.until(lambda: any(world.broker.records(f"bank-commands-{n}") for n in range(PARTITIONS)))
+
+
+def fired(world: World) -> int:
+    """Timers, so far."""
+    return sum(world.saga_records()["SagaTimerFired"].values())
+
+
+async def punctual(world: World) -> None:
+    """Time passes up to the timer, and past it."""
+    await unanswered(world)
+    await asyncio.sleep(TIMEOUT_S - 2)
+    assert fired(world) == 0
+    await asyncio.sleep(4)
+    assert fired(world) == 1
+    await asyncio.sleep(3 * TIMEOUT_S)
+    assert fired(world) == 1
+
+
+def test_a_timer_fires_once_when_it_is_due() -> None:
+    """Neither before its time nor twice."""
+    simulated(SEED, punctual)
+
+
+async def blind(world: World) -> None:
+    """Nobody can say where the inputs end."""
+    await unanswered(world)
+    world.saga.log.away = True
+    await asyncio.sleep(10 * TIMEOUT_S)
+    assert fired(world) == 0
+    world.saga.log.away = False
+    await world.until(lambda: fired(world) == 1)
+
+
+def test_no_timer_fires_while_the_log_is_away() -> None:
+    """Where the inputs end is not known, so an answer may stand there."""
+    simulated(SEED, blind)
+
+
+async def lagging(world: World) -> None:
+    """The inputs grow all the time, and are read more slowly than their ends are asked for."""
+    await unanswered(world)
+    world.saga.log.read_pause_s = 2 * SURVEY_MS / 1000
+    for _ in range(2 * TIMEOUT_S):
+        for number in range(PARTITIONS):
+            journal = world.broker.records(f"bank-events-{number}")
+            assert journal[0] is not None
+            await world.saga.log.append(f"bank-events-{number}", journal[0])  # an old claim: void, and to be read
+        await asyncio.sleep(1)
+    assert fired(world) == 1
+
+
+def test_timers_fire_also_under_constant_lag() -> None:
+    """It is enough to have read up to where the inputs ended when the timer was due."""
+    simulated(SEED, lagging)
