@@ -1,6 +1,6 @@
 """Sagas of one partition, told signal by signal: what a reactor records, in a few words each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -32,10 +32,11 @@ LATER_US = NOW_US + 60_000_000
 """When a withdrawal of `TransferSaga` that was sent at `NOW_US` times out."""
 
 
-def app_with(*sagas: type[Saga[Any]]) -> App:
+def app_with(*sagas: type[Saga[Any]], upcasters: Sequence[Callable[[Any], Message]] = ()) -> App:
     """The bank with these sagas."""
     service = bank_pb2.DESCRIPTOR.services_by_name["Bank"]
-    return App("bank", service=service, aggregates=(AccountRules, TransferRules), sagas=sagas)
+    rules = (AccountRules, TransferRules)
+    return App("bank", service=service, aggregates=rules, sagas=sagas, upcasters=upcasters)
 
 
 def saga(*steps: Step, **rules: object) -> type[Saga[TransferRequested]]:

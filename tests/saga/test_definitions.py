@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from bank.transfer import TransferSaga, deposit, reverse, withdraw
 from bank.v1.commands_pb2 import Deposit
@@ -66,6 +67,22 @@ def test_an_unknown_event_is_no_event() -> None:
     """What the app's descriptors do not hold is named, never guessed."""
     with pytest.raises(RecordBroken, match=r"bank\.v9\.Gone"):
         Definitions(app_with(TransferSaga)).event("bank.v9.Gone", b"")
+
+
+def newer(old: Timestamp) -> TransferRequested:
+    """What a transfer was called once."""
+    if not old.seconds:
+        raise ValueError("no idea")
+    return TransferRequested(transfer=f"t{old.seconds}")
+
+
+def test_an_old_event_is_known_by_its_newest_type() -> None:
+    """An upcast event starts what its newest type starts; one that can't be upcast is named."""
+    definitions = Definitions(app_with(TransferSaga, upcasters=(newer,)))
+    name = Timestamp.DESCRIPTOR.full_name
+    assert definitions.event(name, Timestamp(seconds=7).SerializeToString()) == TransferRequested(transfer="t7")
+    with pytest.raises(RecordBroken, match=f"{name} can't be upcast: ValueError: no idea"):
+        definitions.event(name, b"")
 
 
 @pytest.mark.parametrize("key", ["", None, 7, "x" * (MAX_KEY_BYTES + 1), "\ud800"])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from google.protobuf.message import Message
 
-from bennu.domain.app import App, CommandRule
+from bennu.domain.app import App, CommandRule, Upcast
 from bennu.domain.messages import name_of, returned_types
 from bennu.domain.saga import Saga, Step
 from bennu.errors import BadSettings, RecordBroken
@@ -77,15 +77,27 @@ class Definitions:
         return self._by_name.get((name, version))
 
     def event(self, type_name: str, raw: bytes) -> Message:
-        """The event in these bytes, by its newest type.  Raises `RecordBroken` for one the app does not know."""
+        """The event in these bytes, by its newest type.
+
+        Raises `RecordBroken` for one that the app does not know or can't upcast, `DecodeError` for what is no message.
+        """
         upcast = self.app.upcasts.get(type_name)
         if upcast is not None:
-            newer = upcast.function(upcast.message.FromString(raw))
+            newer = self._newer(upcast, raw)
             return self.event(newer.DESCRIPTOR.full_name, newer.SerializeToString())
         rule = self.app.events.get(type_name)
         if rule is None:
             raise RecordBroken(f"event type {type_name} is not known to app `{self.app.name}`")
         return rule.message.FromString(raw)
+
+    def _newer(self, upcast: Upcast, raw: bytes) -> Message:
+        old = upcast.message.FromString(raw)
+        try:
+            newer = call_rule(partial(upcast.function, old))
+        except RuleFailed as failed:
+            raise RecordBroken(f"event type {name_of(upcast.message)} can't be upcast: {failed}") from failed
+        assert isinstance(newer, Message), "an upcaster gives a message"
+        return newer
 
     def command(self, make: Callable[[], Message | None]) -> tuple[CommandRule, Message, bytes] | None:
         """What a declaration makes, with its rule and bytes; None if nothing.  Raises `RuleFailed`."""

@@ -64,7 +64,7 @@ class Signals:
             found: list[Signal] = list(_answers(batch)) if answers else []
             if starting:
                 found += self._triggers(batch, starting, source=source)
-        except (DecodeError, IndexError, ValueError) as error:
+        except (DecodeError, IndexError, RecordBroken, ValueError) as error:
             raise RecordBroken(f"{where}: batch {batch.batch_no} can't be read ({error})") from error
         if starting and answers:
             found.sort(key=_entry)  # stable: an entry's answer comes before what its events start
