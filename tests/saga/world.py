@@ -67,7 +67,8 @@ class CountingLog(ProcessLog):
         if "-commands-" in topic:
             sent = CommandBatch.FromString(record)
             last_no = sent.first_no + len(sent.command_ids) - 1
-            assert last_no <= issued(self._broker, sent.source).get(topic, 0), f"{topic}: {last_no} sent too early"
+            numbers = [each.no for each in issued(self._broker, sent.source) if each.destination == topic]
+            assert last_no in numbers, f"{topic}: command {last_no} is sent too early"
         self._step()
         offset = await super().append(topic, record, timeout_ms=timeout_ms)
         self._step()
@@ -106,10 +107,9 @@ def events(broker: MemoryBroker, topic: str) -> Iterator[Message]:
                 yield kind.FromString(raw)
 
 
-def issued(broker: MemoryBroker, topic: str) -> dict[str, int]:
-    """The greatest number per command log in a saga journal."""
-    found = (event for event in events(broker, topic) if isinstance(event, saga_pb2.SagaCommandIssued))
-    return {event.destination: event.no for event in found}
+def issued(broker: MemoryBroker, topic: str) -> list[saga_pb2.SagaCommandIssued]:
+    """The commands of a saga journal."""
+    return [event for event in events(broker, topic) if isinstance(event, saga_pb2.SagaCommandIssued)]
 
 
 class SagaLife:
