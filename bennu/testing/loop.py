@@ -8,9 +8,10 @@ kept back, as those of a stopped process are, until it goes on.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 from bennu.errors import BennuError
@@ -34,6 +35,15 @@ class Owner:
 OWNER: ContextVar[Owner | None] = ContextVar("OWNER", default=None)
 
 
+class NumberedTask(asyncio.Task[Any]):
+    """A task that is hashed by its number, not its address, so that the sets of tasks that asyncio keeps repeat."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class VirtualTimeLoop(asyncio.BaseEventLoop):
     """See the module.  Made for `run`; `advance_s` bounds the virtual time of a run."""
 
@@ -45,6 +55,18 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now_s = 0.0
         self._end_s = advance_s
+        self._numbers = count()
+        self.set_task_factory(self._new_task)
+
+    def _new_task(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        **given: Any,  # noqa: ANN401 - asyncio's own keywords
+    ) -> asyncio.Task[T]:
+        task = NumberedTask(work, loop=loop, **given)
+        task.number = next(self._numbers)
+        return task
 
     def time(self) -> float:
         return self._now_s

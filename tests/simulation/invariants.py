@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bank.v1.queries_pb2 import StatementView
+from bennu.replica.window import is_uuid7
 from tests.simulation.logged import Logged, logged_commands
 from tests.simulation.process import Process
 from tests.simulation.said import Command, Key, Read, Told
@@ -27,7 +28,7 @@ class Judgement:
         self.truth: Truth = truth_of(world.journal(number))
         self._logged = self._read_command_log()
         self.commands = self._attempts()
-        self.serial: Serial = serial_of(self.truth, self.commands)
+        self.serial: Serial = self._serial()
         self._entries: dict[str, list[Entry]] = {}
         for entry in self.truth.entries():
             self._entries.setdefault(entry.command_id, []).append(entry)
@@ -50,6 +51,9 @@ class Judgement:
                 mine[key] = command
         return mine
 
+    def _serial(self, upto: int | None = None) -> Serial:
+        return serial_of(self.truth, Serial(self.commands, slow_clocks=self._world.slow_clocks), upto=upto)
+
     # --- replies
 
     def told(self, told: Told) -> None:
@@ -66,7 +70,8 @@ class Judgement:
         elif told.code == UNAVAILABLE or told.reason == "OUTCOME_FORGOTTEN":
             return  # says nothing
         else:
-            require(told.reason == "INVALID_ARGUMENT", "I12", f"{what}: a refusal of what was asked for rightly")
+            future = self._world.slow_clocks and told.reason == "INVALID_ARGUMENT" and is_uuid7(told.command.command_id)
+            require(future, "I12", f"{what}: a refusal of what was asked for rightly")
 
     def final_replies(self, replies: Mapping[Key, set[tuple[int, bytes]]]) -> None:
         """I3: one id and payload, one definite answer, ever."""
@@ -120,7 +125,7 @@ class Judgement:
         replica, where = partition.replica, f"I5 {process.name}"
         if replica.newest_no != replica.position.batch_no:
             return
-        serial = serial_of(self.truth, self.commands, upto=replica.position.batch_no)
+        serial = self._serial(upto=replica.position.batch_no)
         require(fingerprint(replica.state.fold.states) == serial.fingerprint(), where, "states differ")  # type: ignore[attr-defined]  # CServer's fold
         kept = {command_id: self._digest_kept(replica.state.window.get(command_id)) for command_id in serial.kept}
         require(len(replica.state.window) == len(serial.kept), where, "windows differ in size")

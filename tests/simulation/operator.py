@@ -3,7 +3,9 @@
 import asyncio
 from typing import NamedTuple
 
+from bennu.limits import ID_AHEAD_MS
 from bennu.log.memory import NO_FAULTS, Faults
+from bennu.testing.clock import START_US
 from tests.simulation.world import SLOTS, World
 
 
@@ -39,6 +41,8 @@ LATE_MS = 20_000
 
 PAUSES_S = (0.05, 0.5, 3.0, 12.0)
 HOUR_US = 3_600_000_000
+CLIENTS_DIFFER_US = 1_000_000
+"""Clients' own clocks are wrong by less than this.  See `clients.uuid7`."""
 
 
 class Operator:
@@ -90,6 +94,8 @@ class Operator:
             by_us = self._random.choice((-HOUR_US, HOUR_US, -1_000, 40_000_000, -40_000_000))
             self._world.note(f"{process.name}: wall clock set by {by_us} us")
             process.clock.set_wall(by_us)
+            behind_us = START_US + int(self._world.loop.time() * 1_000_000) - process.clock.wall_us()
+            self._world.slow_clocks |= behind_us > ID_AHEAD_MS * 1000 - CLIENTS_DIFFER_US
 
     async def _broker(self) -> None:
         mood = self._random.randrange(len(MOODS))

@@ -18,7 +18,7 @@ from bennu_cserver.intake import Intake, Refused
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
 from bennu_cserver.routes import Routes
-from bennu_cserver.submission import Reply
+from bennu_cserver.submission import Prepared, Reply
 from tests.simulation.logs import ProcessLog
 from tests.simulation.said import Command
 
@@ -62,9 +62,9 @@ class Process:
                     member.run(intake=INTAKE, clock=self.clock, observed=observed, stopping=self._stopping)
                 )
 
-    def _ended(self, main: asyncio.Task[None]) -> None:
-        if not main.cancelled():
-            self.failure = main.exception()
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.failure = self.failure or task.exception()
 
     @property
     def dead(self) -> bool:
@@ -104,17 +104,26 @@ class Process:
         """Run a request's handling in this process."""
         task = self._loop.create_task(work, context=self._context)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._answered, context=Context())
+
+    def _answered(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._ended(call)
 
     async def execute(self, commands: list[Command]) -> list[Reply]:
         """As an edge does it: each is parsed or refused, the rest is decided together."""
-        try:
-            prepared = [
-                INTAKE.command(command.type_name, command.payload, command.command_id, origin=ORIGIN)
-                for command in commands
-            ]
-        except Refused as refused:
-            return [refused.reply] * len(commands)
-        number = self.routes.partition_of(prepared[0])
-        replies, _ = await self.routes.submit(number, prepared, sum(len(command.payload) for command in commands))
-        return list(replies)
+        prepared = [_prepared(command) for command in commands]
+        taken = [each for each in prepared if isinstance(each, Prepared)]
+        if not taken:
+            return [each for each in prepared if not isinstance(each, Prepared)]
+        number = self.routes.partition_of(taken[0])
+        replies, _ = await self.routes.submit(number, taken, sum(len(command.payload) for command in commands))
+        decided = iter(replies)
+        return [next(decided) if isinstance(each, Prepared) else each for each in prepared]
+
+
+def _prepared(command: Command) -> Prepared | Reply:
+    try:
+        return INTAKE.command(command.type_name, command.payload, command.command_id, origin=ORIGIN)
+    except Refused as refused:
+        return refused.reply

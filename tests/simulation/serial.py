@@ -22,8 +22,9 @@ REJECTED = 2
 class Serial:
     """States, replies kept, positions and cursors, as they must be after the batches taken so far."""
 
-    def __init__(self, commands: Mapping[Key, Command]) -> None:
+    def __init__(self, commands: Mapping[Key, Command], *, slow_clocks: bool) -> None:
         self._commands = commands
+        self._slow_clocks = slow_clocks
         self.states: list[dict[str, State]] = [{} for _ in app.kinds]
         self.outcomes: dict[str, int] = {}
         self.kept: dict[str, Key] = {}
@@ -53,7 +54,9 @@ class Serial:
             return
         require(command.type_name == entry.type_name, "I2", f"{where}: journaled as {entry.type_name}")
         refused = self._refused_before_rules(command)
-        if refused:
+        if self._slow_clocks and claims_the_future(entry):
+            require(not entry.events, "I12", f"{where}: refused, yet it has events")
+        elif refused:
             self._rejected(entry, refused)
         else:
             self._decided(entry, command)
@@ -61,9 +64,11 @@ class Serial:
         self.kept[entry.command_id] = command.key
 
     def _refused_before_rules(self, command: Command) -> str:
-        if command.compensates and self.outcomes.get(command.compensates) != 0:
-            return command.refusal or "nothing_to_compensate"
-        return command.refusal
+        if command.refusal or not command.compensates:
+            return command.refusal
+        if command.compensates not in self.kept:
+            return "outcome_forgotten"
+        return "" if self.outcomes[command.compensates] == 0 else "nothing_to_compensate"
 
     def _rejected(self, entry: Entry, reason: str) -> None:
         said = RejectionProto.FromString(entry.reply).reason if entry.outcome == REJECTED else "carried out"
@@ -125,10 +130,14 @@ def fingerprint(states: list[dict[str, State]]) -> dict[str, bytes]:
     }
 
 
-def serial_of(truth: Truth, commands: Mapping[Key, Command], *, upto: int | None = None) -> Serial:
-    """All batches, or those up to a number, with the window that each epoch fixes.  Raises `Violation`."""
-    serial, starts = Serial(commands), list(truth.starts)
-    counts = {start.epoch: start.window_count for _, start in starts}
+def claims_the_future(entry: Entry) -> bool:
+    """Whether a new id was refused because the leader's clock was set back."""
+    return entry.outcome == REJECTED and b"claims to be made in the future" in entry.reply
+
+
+def serial_of(truth: Truth, serial: Serial, *, upto: int | None = None) -> Serial:
+    """After all batches, or those up to a number, with the window that each epoch fixes.  Raises `Violation`."""
+    counts = {start.epoch: start.window_count for _, start in truth.starts}
     for effective in truth.batches[:upto]:
         serial.take(effective, counts[effective.batch.epoch])
     require(serial.balance_minor() == serial.money_minor, "I9", "money is not conserved")

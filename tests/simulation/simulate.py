@@ -2,27 +2,31 @@
 
 import asyncio
 import random
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import NamedTuple
 from unittest import mock
 
 import structlog
 
 from bennu.log.memory import NO_FAULTS
-from bennu.testing.loop import run
+from bennu.replica import batch, fenced, leader
+from bennu.testing.loop import Deadlock, run
+from bennu_cserver import command_loop
 from tests.simulation.clients import Client, bank_command, new_id
 from tests.simulation.invariants import Judgement, judge
 from tests.simulation.operator import LATE_MS, PAUSES_S, Operator
 from tests.simulation.process import Process
 from tests.simulation.said import command_of
+from tests.simulation.spoil import spoil
 from tests.simulation.truth import Violation, require
 from tests.simulation.world import ACCOUNTS, SLOTS, World
 from tests.simulation.writers import NumberedWriter, PlainWriter
 
 RUN_S = (4.0, 8.0, 16.0)
 HEALED_WITHIN_S = 10.0
+AT_MOST_S = 600.0
 
 
 class Outcome(NamedTuple):
@@ -38,57 +42,75 @@ class Outcome(NamedTuple):
 
 def simulate(seed: int) -> Outcome:
     """Run one seed; the same seed gives the same run."""
-    with _chance_from(seed), structlog.testing.capture_logs():
-        return run(_life(seed), advance_s=3600)
+    world: list[World] = []
+    with _chance_from(seed), _limits_from(seed), structlog.testing.capture_logs():
+        try:
+            run(_life(seed, world), advance_s=AT_MOST_S)
+        except Violation as found:
+            return _outcome(seed, world[0], str(found))
+        except Deadlock as found:
+            return _outcome(seed, world[0], f"I11: {found}")
+    return _outcome(seed, world[0], "")
 
 
 @contextmanager
 def _chance_from(seed: int) -> Iterator[None]:
-    """The kernel's jitter, terms and random bytes, from the seed too."""
+    """The kernel's jitter and terms, from the seed too."""
     chance = random.Random(seed ^ 0x5EED)
     with (
+        mock.patch.object(leader, "system_chance", return_value=chance),
         mock.patch.object(random, "random", chance.random),
-        mock.patch.object(secrets, "randbits", chance.getrandbits),
     ):
         yield
 
 
-async def _life(seed: int) -> Outcome:
-    world = World(seed)
-    violation = ""
-    try:
-        await _misfortune(world)
-        await _heal(world)
-    except Violation as found:
-        violation = str(found)
-    finally:
-        for slot in range(SLOTS):
-            world.kill(slot)
-        for process in world.lives:
-            await process.gone()
+@contextmanager
+def _limits_from(seed: int) -> Iterator[None]:
+    """Sometimes smaller than life, so that what is rare at full size happens in a short run."""
+    draw = random.Random(seed ^ 0xB0DE).choice
+    with (
+        mock.patch.object(fenced, "RESOLVE_TIMEOUT_MS", draw((15_000, 3_000, 700))),
+        mock.patch.object(leader, "DIGEST_EVERY_BATCHES", draw((64, 5, 1))),
+        mock.patch.object(batch, "BATCH_ENTRIES", draw((8_192, 3))),
+        mock.patch.object(command_loop, "LOG_INPUTS", draw((16, 2))),
+    ):
+        yield
+
+
+def _outcome(seed: int, world: World, violation: str) -> Outcome:
+    for topic in world.topics():
+        digest = blake2b(b"".join(body or b"" for body in world.broker.records(topic)), digest_size=8).hexdigest()
+        world.note(f"{topic}: {digest}")
     epochs = sum(body.count(b"node-") for number in range(world.partitions) for body in world.journal(number))
     history = world.history
     return Outcome(seed, violation, history.trace_digest(), history.trace, len(history.told), epochs)
 
 
+async def _life(seed: int, made: list[World]) -> None:
+    world = World(seed)
+    made.append(world)
+    try:
+        await _misfortune(world)
+        await _heal(world)
+        await spoil(world)
+    finally:
+        for slot in range(SLOTS):
+            world.kill(slot)
+        for process in world.lives:
+            await process.gone()
+
+
 async def _misfortune(world: World) -> None:
+    """The broker heals a little before the others stop, for the writers insist on a receipt."""
     until_s = world.random.choice(RUN_S)
     async with asyncio.TaskGroup() as group:
-        group.create_task(Operator(world).run(until_s))
         for number in range(3):
             group.create_task(Client(world, f"c{number}").run(until_s))
         for number in range(world.partitions):
             group.create_task(NumberedWriter(world, number).run(until_s))
             group.create_task(PlainWriter(world, number).run(until_s))
-        group.create_task(_calm(world, until_s))
-
-
-async def _calm(world: World, until_s: float) -> None:
-    """The broker heals a little before the others stop, for the writers insist on a receipt."""
-    await asyncio.sleep(until_s)
-    while world.broker.faults is not NO_FAULTS:
+        await Operator(world).run(until_s)
         world.broker.faults = NO_FAULTS
-        await asyncio.sleep(1.0)
 
 
 async def _heal(world: World) -> None:

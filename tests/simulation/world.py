@@ -1,7 +1,7 @@
 """Broker, processes and network of one run, and what everybody in it shares."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
 from random import Random
 from typing import TypeVar
@@ -38,11 +38,18 @@ class World:
         self.acknowledged: dict[str, set[Key]] = {account: set() for account in ACCOUNTS}
         self.loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.slow_clocks = False
+        """A clock was set back so far that new ids seem to come from the future."""
         self.lost = 0.03
         """How often a request or a reply is lost on its way."""
+        for topic in self.topics():
+            self.broker.create(topic)
+
+    def topics(self) -> Iterator[str]:
+        """All there are."""
         for number in range(self.partitions):
-            self.broker.create(self.events_topic(number))
-            self.broker.create(self.commands_topic(number))
+            yield self.events_topic(number)
+            yield self.commands_topic(number)
 
     def events_topic(self, number: int) -> str:
         return f"{app.name}-events-{number}"
