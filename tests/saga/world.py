@@ -229,10 +229,12 @@ class World:
         await self.ask(asked, name)
 
     async def until(self, held: Callable[[], bool]) -> None:
-        """Wait, in virtual time, until this holds.  Raises what the saga fails with."""
+        """Wait, in virtual time, until this holds; looks less often with time.  Raises what the saga fails with."""
+        pause_s = 0.02
         while not held():
             self.saga.check()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.1 * pause_s, 5.0)
 
     def ended(self, *names: str) -> bool:
         """Whether each of these transfers has ended, and its saga with it."""
@@ -282,7 +284,7 @@ class World:
             await saga.gone()
 
 
-def simulated(seed: int, scenario: Callable[[World], Coroutine[None, None, T]], *, advance_s: float = 3600) -> T:
+def simulated(seed: int, scenario: Callable[[World], Coroutine[None, None, T]], *, advance_s: float = 1_800) -> T:
     """Run a scenario under virtual time; the same seed gives the same run."""
 
     async def life() -> T:
