@@ -1,12 +1,16 @@
 """QServer processes over an embedded log and a real Postgres, and what tests wait for of them."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import asdict, fields
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import asyncpg
 
@@ -45,6 +49,21 @@ async def started(*services: Service) -> AsyncIterator[None]:
     finally:
         for service in services:
             await asyncio.to_thread(service.kill)
+
+
+async def unmet(service: Service) -> dict[str, str]:
+    """The conditions of `/readyz` that are not met, each with its reason; none when it is ready."""
+    code, conditions = await asyncio.to_thread(_readyz, service.announced["ops"])
+    found = {name: said["reason"] for name, said in conditions.items() if not said["met"]}
+    assert (code == HTTPStatus.OK) is (not found)
+    return found
+
+
+def _readyz(address: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    with closing(HTTPConnection(address, timeout=TIMEOUT_S)) as connection:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())["conditions"]
 
 
 @asynccontextmanager

@@ -97,6 +97,8 @@ class Database:
             except MISTAKEN as error:
                 raise BadSettings(f"postgres: {error}") from error
             except AWAY as error:
+                if _cancelled():  # and rolling back failed, whose error has taken the place of the cancellation
+                    raise asyncio.CancelledError from error
                 if isinstance(error, ValueError):  # a value that the driver can't encode
                     raise ProjectionFailed(f"no value for Postgres: {error}") from error
                 self._retries.inc()
@@ -107,6 +109,11 @@ class Database:
             else:
                 self._readiness.met(READY)
                 return result
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _ping(connection: Connection) -> None:

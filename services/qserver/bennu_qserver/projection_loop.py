@@ -140,8 +140,11 @@ class ProjectionLoop:
 
     async def _commit(self, work: Work) -> int:
         """Write position and rows; the number of rows.  Raises `PositionMoved`."""
+        attempts = 0
 
         async def transaction(connection: Connection) -> int:
+            nonlocal attempts
+            attempts += 1
             await positions.move(connection, self.place, old=self._saved, new=work.position)
             rows = 0
             for write in work.rows.writes():
@@ -153,7 +156,7 @@ class ProjectionLoop:
             return await self._outside.database.run(transaction)
         except PositionMoved:
             # An earlier attempt of ours may have been committed, though the connection broke before we heard of it.
-            if await self._read_position() == work.position:
+            if attempts > 1 and await self._read_position() == work.position:
                 return sum(write.rows for write in work.rows.writes())
             raise
 
