@@ -1,6 +1,7 @@
 """How to call an app that runs here, ready to paste."""
 
 import json
+import shlex
 from collections.abc import Iterator
 
 from google.protobuf import json_format
@@ -31,13 +32,14 @@ def grpcurl_example(app: App, grpc: str) -> str:
         return f"grpcurl -plaintext {grpc} describe {app.service.full_name}"
     method = app.methods[app.example.DESCRIPTOR.full_name]
     content = json.dumps(json_format.MessageToDict(app.example, preserving_proto_field_name=True))
-    return f"grpcurl -plaintext -d '{content}' {grpc} {app.service.full_name}/{method.name}"
+    return f"grpcurl -plaintext -d {shlex.quote(content)} {grpc} {app.service.full_name}/{method.name}"
 
 
 def psql_example(app: App, dsn: str) -> str:
     """The first table of the app."""
     tables = [table.name for projection in app.projections for table in projection.tables]
-    return f"psql '{dsn}' -c 'TABLE {app.name}.{tables[0]}'" if tables else f"psql '{dsn}'"
+    command = ["psql", dsn, *(["-c", f"TABLE {app.name}.{tables[0]}"] if tables else [])]
+    return shlex.join(command)
 
 
 def _module(proto: str, suffix: str) -> str:

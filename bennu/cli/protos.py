@@ -1,6 +1,7 @@
 """`bennu protos export DIR`: all that a client's author needs to generate stubs."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -77,5 +78,6 @@ def export(
         return
     typer.echo(f"{len(names)} files in {folder}; Python stubs from them:")
     typer.echo(
-        f"  cd {folder} && python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \\\n    {' '.join(names)}"
+        f"  cd {shlex.quote(str(folder))} && python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \\\n"
+        f"    {' '.join(names)}"
     )
