@@ -11,7 +11,8 @@ import pytest
 from bank.v1.commands_pb2 import Transfer
 from bennu.log.memory import NO_FAULTS, Faults
 from bennu.wire.partitioning import partition_of
-from bennu_saga import saga_loop
+from bennu_saga import observed, saga_loop
+from bennu_saga.reactor import DUPLICATE_START
 from tests.saga.world import PARTITIONS, START_MINOR, World, simulated
 
 SEED = 20261125
@@ -48,7 +49,8 @@ def judge(world: World, expected: Mapping[tuple[str, str], int]) -> None:
 
 
 def judge_sagas(world: World) -> None:
-    """Each saga ended once, and a replay agrees with the journal's digests."""
+    """Each saga ended once, no event was reacted to twice, and a replay agrees with the journal's digests."""
+    assert not [line for line in world.said if line["event"] == observed.SAID[DUPLICATE_START]]
     records = world.saga_records()
     assert records["SagaStarted"] == records["SagaEnded"] == Counter(dict.fromkeys(records["SagaStarted"], 1))
     folds = [world.replayed(number) for number in range(PARTITIONS)]

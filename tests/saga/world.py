@@ -6,7 +6,7 @@ What happened is read from the journals alone, by `JournalReader`.
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import aclosing, contextmanager
 from contextvars import Context
 from itertools import chain
@@ -183,7 +183,9 @@ class SagaLife:
 class World:
     """A broker with a CServer; sagas are started by the test."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, said: Sequence[MutableMapping[str, object]]) -> None:
+        self.said = said
+        """All log lines, as they come."""
         self.chance = Random(seed)
         self.broker = MemoryBroker(self.chance, NO_FAULTS)
         for number in range(PARTITIONS):
@@ -288,7 +290,7 @@ def simulated(seed: int, scenario: Callable[[World], Coroutine[None, None, T]], 
     """Run a scenario under virtual time; the same seed gives the same run."""
 
     async def life() -> T:
-        world = World(seed)
+        world = World(seed, said)
         try:
             return await scenario(world)
         finally:
@@ -296,7 +298,7 @@ def simulated(seed: int, scenario: Callable[[World], Coroutine[None, None, T]], 
 
     print(f"seed {seed}")
     chance = random.Random(seed ^ 0x5EED)
-    with seeded(chance), structlog.testing.capture_logs():
+    with seeded(chance), structlog.testing.capture_logs() as said:
         return run(life(), advance_s=advance_s)
 
 

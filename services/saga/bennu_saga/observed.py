@@ -14,7 +14,7 @@ from bennu_saga.state import COMPENSATED, COMPENSATION_FAILED, COMPLETED, RUNNIN
 
 logger = structlog.get_logger()
 
-_SAID = {
+SAID = {
     COMPENSATION_FAILURE: "a compensation failed: this saga stands half undone until somebody mends it",
     REFUSED_CLOSING: "the initiator refused to hear of the end",
     RULE_FAILURE: "a saga's rule failed",
@@ -45,7 +45,7 @@ class Observed:
             COMPENSATION_FAILED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="compensation_failed"),
         }
         self._noted = {
-            kind: metrics.counter("bennu_saga_notes", "What an operator should hear of.", kind=kind) for kind in _SAID
+            kind: metrics.counter("bennu_saga_notes", "What an operator should hear of.", kind=kind) for kind in SAID
         }
         self._counted: dict[int, Counter[int]] = {}
         readiness.declare(*(f"partition-{number}" for number in range(partitions)))
@@ -71,7 +71,7 @@ class Observed:
         for note in notes:
             self._noted[note.kind].inc()
             say = logger.error if note.kind == COMPENSATION_FAILURE else logger.warning
-            say(_SAID[note.kind], partition=number, saga=note.saga_id, reason=note.reason)
+            say(SAID[note.kind], partition=number, saga=note.saga_id, reason=note.reason)
 
     def begin(self, number: int, fold: SagaFold) -> None:
         """What the journal already counts when this process begins to lead."""
