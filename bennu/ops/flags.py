@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel
 
 from bennu.errors import BadSettings
 from bennu.ops import names
@@ -21,7 +21,7 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def parse(kind: type[BaseSettings], argv: Sequence[str]) -> dict[str, object]:
+def parse(kind: type[BaseModel], argv: Sequence[str]) -> dict[str, object]:
     """What the flags say, by field; texts are not checked yet.  Raises `BadSettings`; `--help` exits."""
     parser = _parser(kind)
     found, rest = parser.parse_known_args(argv)
@@ -32,7 +32,7 @@ def parse(kind: type[BaseSettings], argv: Sequence[str]) -> dict[str, object]:
     return vars(found)
 
 
-def _parser(kind: type[BaseSettings]) -> _Parser:
+def _parser(kind: type[BaseModel]) -> _Parser:
     parser = _Parser(
         prog=f"python -m bennu_{getattr(kind, 'service', 'x')}",
         description="Each flag may also be a variable: BENNU_ and its name in capitals.",
