@@ -1,17 +1,21 @@
 """`bennu dev`: a log, a Postgres and the three services on this machine, until Ctrl-C."""
 
+import errno
 import json
 import os
 import signal
+import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bennu.cli.options import AsJson, Partitions, load
-from bennu.errors import Unavailable
+from bennu.cli.options import AsJson, Config, Partitions, load
+from bennu.errors import BadSettings, Unavailable
+from bennu.ops import addresses, sources
 from bennu.stack.stack import LogKind
 
 if TYPE_CHECKING:
@@ -30,10 +34,11 @@ def register(app: typer.Typer) -> None:
     def dev(  # noqa: PLR0913  each is a flag
         *,
         app_name: Annotated[str, typer.Option("--app", envvar="BENNU_APP", help="The app.")] = "bank.app:app",
-        kind: Annotated[LogKind, typer.Option("--log", help="Which log.")] = LogKind.SQLITE,
+        kind: Annotated[LogKind, typer.Option("--log", help="Which log to start.")] = LogKind.SQLITE,
         partitions: Partitions = 1,
         grpc: Grpc = "127.0.0.1:50051",
         folder: Annotated[Path, typer.Option("--dir", help="Where the data lives.")] = Path(".bennu/dev"),
+        config: Config = "",
         as_json: AsJson = False,
     ) -> None:
         """Run everything here until Ctrl-C, and print how to call it.  The data stays in --dir."""
@@ -42,14 +47,35 @@ def register(app: typer.Typer) -> None:
 
         began_s = time.monotonic()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to end: KeyboardInterrupt
-        try:
-            domain = load(app_name)
-            settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, environ=os.environ)
-            with held(folder.absolute()), Suite(settings, folder) as suite:
+        domain = load(app_name)
+        settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, environ=environment(config))
+        with held(folder.absolute()):
+            refuse_if_taken(grpc)
+            typer.echo(f"starting {domain.name} in {folder}: the log ({kind}), Postgres and three services", err=True)
+            with Suite(settings, folder) as suite:
                 show(suite, domain, seconds=time.monotonic() - began_s, as_json=as_json)
-                watch(suite)
-        except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+                with suppress(KeyboardInterrupt):
+                    watch(suite)
+        typer.echo("stopped", err=True)
+
+
+def environment(config: str) -> dict[str, str]:
+    """The services' variables: ours, and the file that we were told of."""
+    return dict(os.environ) | ({sources.CONFIG: str(Path(config).absolute())} if config else {})
+
+
+def refuse_if_taken(grpc: str) -> None:
+    """Raise `BadSettings` when somebody else listens there: better now than after half of a start."""
+    address = addresses.parse(grpc, what="grpc")
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        socket.create_server(address, family=family).close()
+    except OSError as problem:
+        why = "it is in use" if problem.errno == errno.EADDRINUSE else str(problem)
+        raise BadSettings(
+            f"grpc: can't listen on {address}: {why}.  Stop what listens there, or name another address: "
+            "--grpc 127.0.0.1:0 takes a free port"
+        ) from problem
 
 
 def show(suite: "Suite", app: "App", *, seconds: float, as_json: bool) -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bennu.cli import topics
-from bennu.cli.options import AsJson, LogUrl, load, open_log
-from bennu.errors import BadSettings
+from bennu.cli.options import AsJson, Config, LogUrl, load, open_log
+from bennu.errors import BadSettings, Final
 from bennu.ops import topics as app_topics
 
 if TYPE_CHECKING:
     from bennu.cli.journal_verify import Counts
     from bennu.domain.app import App
+    from bennu.log.port import Log
 
 app = typer.Typer(help="Read journals: domains' and sagas'.", no_args_is_help=True)
 
@@ -22,7 +23,14 @@ MaybeApp = Annotated[
 ]
 Topic = Annotated[str, typer.Option("--topic", help="The journal, such as bank-events-0.")]
 MaybePartitions = Annotated[
-    int, typer.Option("--partitions", min=0, max=1024, help="With --app alone: how many journals; 0 takes all found.")
+    int,
+    typer.Option(
+        "--partitions",
+        envvar="BENNU_PARTITIONS",
+        min=0,
+        max=topics.MAX_PARTITIONS,
+        help="With --app alone: how many partitions must be there; 0 takes all found.",
+    ),
 ]
 From = Annotated[int, typer.Option("--from", min=0, help="First offset to print.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="Print at most so many records; 0 prints all.")]
@@ -36,28 +44,26 @@ def dump(  # noqa: PLR0913  each is a flag
     app_name: MaybeApp = "",
     first: From = 0,
     limit: Limit = 0,
+    config: Config = "",
     as_json: AsJson = False,
 ) -> None:
     """Print the records of a journal: what each is, and its entries.  With --json one object a line.
 
     What a record is depends on all before it, so the journal is read from its beginning whatever --from says.
     """
-    from rich.console import Console
-
-    from bennu.cli.journal_dump import plain, show
+    from bennu.cli.journal_dump import lines, plain
     from bennu.replica.history import judged
 
     domain = load(app_name) if app_name else None
-    console = Console(soft_wrap=True)
 
     async def work() -> None:
         printed = 0
-        async with open_log(log) as opened:
+        async with open_log(log, config) as opened:
             async for found in judged(opened, topic):
                 if found.offset < first:
                     continue
                 record = plain(found, domain)
-                typer.echo(json.dumps(record)) if as_json else show(record, console)
+                typer.echo(json.dumps(record) if as_json else "\n".join(lines(record)))
                 printed += 1
                 if printed == limit:
                     return
@@ -66,40 +72,48 @@ def dump(  # noqa: PLR0913  each is a flag
 
 
 @app.command()
-def verify(
+def verify(  # noqa: PLR0913  each is a flag
     *,
     log: LogUrl = "sqlite",
     topic: Topic = "",
     app_name: MaybeApp = "",
     partitions: MaybePartitions = 0,
+    config: Config = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check one journal, or with --app all journals of an app: order, epochs, digest chain; with --app also the events,
+    """Check one journal, or with --app all journals of an app.
 
-    replayed by the app's rules, and the digests of state in the journal.  Exit code 70 names topic, offset and reason.
+    Order, epochs and the digest chain; with --app the app's rules replay the events too, and the digests of state are
+    compared.  Exit code 70: something is broken, and the message names topic, offset and reason.
     """
     if not topic and not app_name:
         raise BadSettings("say which journals: --topic bank-events-0, or --app bank.app:app")
     domain = load(app_name) if app_name else None
-    found = asyncio.run(_verify(log, topic, domain=domain, partitions=partitions))
+
+    async def work() -> "list[Counts]":
+        from bennu.cli.journal_verify import verify as verify_one
+
+        async with open_log(log, config) as opened:
+            names = [topic] if domain is None or topic else await _journals(opened, domain, partitions)
+            return [await verify_one(opened, name, domain) for name in names]
+
+    try:
+        found = asyncio.run(work())
+    except Final as problem:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "problem": type(problem).__name__, "reason": str(problem)}))
+        raise
     if as_json:
         typer.echo(json.dumps({"ok": True, "journals": [counts.as_dict() for counts in found]}))
     else:
         _show(found)
 
 
-async def _verify(log: str, topic: str, *, domain: "App | None", partitions: int) -> "list[Counts]":
-    from bennu.cli.journal_verify import verify as verify_one
-
-    async with open_log(log) as opened:
-        names = [topic] if topic else []
-        if not topic and domain is not None:
-            there = [
-                found.name for found in await topics.find_all(opened, domain.name) if "-commands-" not in found.name
-            ]
-            wanted = [name for name in app_topics.names(domain.name, partitions) if "-events-" in name]
-            names = [*wanted, *(name for name in there if name not in wanted and _below(name, partitions))]
-        return [await verify_one(opened, name, domain) for name in names]
+async def _journals(log: "Log", app: "App", partitions: int) -> list[str]:
+    """Those that must be there, and those that may be."""
+    there = [found.name for found in await topics.find_all(log, app.name) if "-commands-" not in found.name]
+    wanted = [name for name in app_topics.names(app.name, partitions) if "-events-" in name]
+    return [*wanted, *(name for name in there if name not in wanted and _below(name, partitions))]
 
 
 def _below(name: str, partitions: int) -> bool:
@@ -107,12 +121,12 @@ def _below(name: str, partitions: int) -> bool:
 
 
 def _show(found: "list[Counts]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Journals" if found else "No journal of this app is there")
-    for index, heading in enumerate(found[0].as_dict() if found else ("topic",)):
-        table.add_column(heading.replace("_", " "), justify="left" if index == 0 else "right", no_wrap=True)
     for counts in found:
-        table.add_row(*(str(value) for value in counts.as_dict().values()))
-    Console().print(table)
+        typer.echo(f"{counts.topic}: all is well" + (", also replayed by the app's rules" if counts.replayed else ""))
+        typer.echo(
+            f"    records {counts.records}: epochs {counts.epochs}, batches {counts.batches}, "
+            f"duplicates {counts.duplicates}, void {counts.void}\n"
+            f"    entries {counts.entries}, events {counts.events}, digests of state {counts.state_digests}"
+        )
+    if not found:
+        typer.echo("no journal of this app is there")

@@ -7,7 +7,6 @@ from itertools import islice
 
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.message import DecodeError, Message
-from rich.console import Console
 
 from bennu.domain.app import App
 from bennu.replica.history import Judged
@@ -99,15 +98,18 @@ def _time(recorded_at_us: int) -> str:
     return (EPOCH_1970 + timedelta(microseconds=recorded_at_us)).isoformat()
 
 
-def show(record: Plain, console: Console) -> None:
-    """Print it for a person."""
+def lines(record: Plain) -> Iterator[str]:
+    """The record for a person; what clients wrote can't move the cursor of a terminal."""
     head = {name: value for name, value in record.items() if name != "entries" and value not in ("", {})}
-    console.print("  ".join(f"{name} {value}" for name, value in head.items()), highlight=False, markup=False)
+    yield _printable("  ".join(f"{name} {value}" for name, value in head.items()))
     entries = record.get("entries")
     for entry in entries if isinstance(entries, list) else ():
-        line = f"    {entry['command_id']}  {entry['command']}  {entry['outcome']}  by {entry['actor']}"
-        console.print(line, highlight=False, markup=False)
+        yield _printable(f"    {entry['command_id']}  {entry['command']}  {entry['outcome']}  by {entry['actor']}")
         if "reply" in entry:
-            console.print(f"        {entry['reply']}", highlight=False, markup=False)
+            yield _printable(f"        reply {entry['reply']}")
         for event in entry["events"]:
-            console.print(f"        {event['type']} {event['data']}", highlight=False, markup=False)
+            yield _printable(f"        {event['type']} {event['data']}")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -8,14 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bennu.errors import BadSettings
+from bennu.ops import sources
 
 if TYPE_CHECKING:
     from bennu.domain.app import App
     from bennu.log.port import Log
 
 MAX_PARTITIONS = 1024
+PARAMETERS = {"app": "app_name", "log": "log", "partitions": "partitions", "grpc": "grpc"}
+"""What a setting is called in the functions below `bennu.cli`."""
 
+
+def _with_file(context: typer.Context, config: str) -> str:
+    """Make what the file says the default of the flags: they and the variables come before it."""
+    told = _told(config)
+    context.default_map = {PARAMETERS[name]: given.value for name, given in told.items() if name in PARAMETERS}
+    return config
+
+
+Config = Annotated[
+    str,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        envvar=sources.CONFIG,
+        is_eager=True,
+        callback=_with_file,
+        help="TOML file of settings; flags and variables come before it.",
+    ),
+]
 AppName = Annotated[
     str, typer.Option("--app", envvar="BENNU_APP", help="The app, as module:attribute, such as bank.app:app.")
 ]
@@ -30,13 +51,13 @@ Partitions = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def open_log(url: str) -> "AbstractAsyncContextManager[Log]":
-    """The log that `--log` names, with the credentials of the environment.  Raises `BadSettings`."""
+def open_log(url: str, config: str) -> "AbstractAsyncContextManager[Log]":
+    """The log that `--log` names, with the credentials of environment or file.  Raises `BadSettings`."""
     from bennu import log
-    from bennu.ops.settings import SHORT_LOGS
 
-    keys = {name: _secret(f"BENNU_LOG_{name.upper()}") for name in ("access_key", "secret_key")}
-    return log.open(SHORT_LOGS.get(url, url), **{name: key for name, key in keys.items() if key})
+    told = sources.with_secrets(_told(config))
+    keys = {key: told[f"log_{key}"].value for key in ("access_key", "secret_key") if f"log_{key}" in told}
+    return log.open(sources.SHORT_LOGS.get(url, url), **{key: str(value) for key, value in keys.items()})
 
 
 def load(name: str) -> "App":
@@ -48,13 +69,6 @@ def load(name: str) -> "App":
     return load_app(name)
 
 
-def _secret(variable: str) -> str | None:
-    if variable in os.environ:
-        return os.environ[variable]
-    file = os.environ.get(f"{variable}_FILE")
-    if not file:
-        return None
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadSettings(f"{variable}_FILE: {problem}") from problem
+def _told(config: str) -> dict[str, sources.Given]:
+    """The command line reads a file as CServer does."""
+    return sources.told(os.environ, config or None, service="cserver")

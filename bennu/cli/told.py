@@ -1,15 +1,18 @@
 """What the shell is told when a command ends: one message on standard error, and the exit code.
 
 Exit codes: 0; 1 what was asked for is not so, or a peer is away; 2 wrong usage; 70 a broken log or journal;
-78 settings that make no sense; 130 Ctrl-C.
+78 settings that make no sense; 130 Ctrl-C.  A misspelt `BENNU_…` variable makes no sense to any command.
 """
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 
 import typer
 from typer.exceptions import TyperException
 
-from bennu.errors import BadSettings, BennuError, Final
+from bennu.errors import BadSettings, BennuError, Final, TopicMissing
+from bennu.ops import sources
 
 EXIT_FAILED = 1
 EXIT_FINAL = 70
@@ -20,19 +23,29 @@ EXIT_INTERRUPTED = 130
 def run_told(build: Callable[[], typer.Typer], arguments: Sequence[str], *, name: str) -> int:
     """Do what the arguments say; the exit code."""
     try:
-        code = build()(list(arguments), standalone_mode=False, prog_name=name)
+        command = build()
+        if "--help" not in arguments:
+            sources.check(os.environ)
+        code = command(list(arguments), standalone_mode=False, prog_name=name)
+        sys.stdout.flush()
     except TyperException as problem:
         return _told(problem.format_message(), problem.exit_code)
     except BennuError as problem:
         return _told(str(problem), _exit_code(problem))
     except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough; Python must not try to write the rest when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     return code if isinstance(code, int) else 0
 
 
 def _exit_code(problem: BennuError) -> int:
     if isinstance(problem, BadSettings):
         return EXIT_BAD_SETTINGS
+    if isinstance(problem, TopicMissing):  # to a service it is final; here somebody asked for it by name
+        return EXIT_FAILED
     return EXIT_FINAL if isinstance(problem, Final) else EXIT_FAILED
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from bennu.cli.options import MAX_PARTITIONS, AppName, AsJson, LogUrl, Partitions, load, open_log
+from bennu.cli.options import MAX_PARTITIONS, AppName, AsJson, Config, LogUrl, Partitions, load, open_log
 from bennu.errors import TopicMissing
 from bennu.ops import topics
 
@@ -50,22 +50,29 @@ async def _find(log: "Log", name: str) -> list[Topic]:
 
 
 @app.command()
-def create(app_name: AppName, *, log: LogUrl = "sqlite", partitions: Partitions = 1, as_json: AsJson = False) -> None:
+def create(
+    app_name: AppName,
+    *,
+    log: LogUrl = "sqlite",
+    partitions: Partitions = 1,
+    config: Config = "",
+    as_json: AsJson = False,
+) -> None:
     """Make the topics of an app that are not there yet, and print all of them."""
 
     async def work() -> list[Topic]:
-        async with open_log(log) as opened:
+        async with open_log(log, config) as opened:
             return await create_all(opened, load(app_name).name, partitions)
 
     show(asyncio.run(work()), as_json=as_json)
 
 
 @app.command("list")
-def list_topics(app_name: AppName, *, log: LogUrl = "sqlite", as_json: AsJson = False) -> None:
+def list_topics(app_name: AppName, *, log: LogUrl = "sqlite", config: Config = "", as_json: AsJson = False) -> None:
     """Print the topics of an app that are there."""
 
     async def work() -> list[Topic]:
-        async with open_log(log) as opened:
+        async with open_log(log, config) as opened:
             return await find_all(opened, load(app_name).name)
 
     show(asyncio.run(work()), as_json=as_json)
@@ -77,6 +84,7 @@ def show(found: list[Topic], *, as_json: bool) -> None:
         typer.echo(json.dumps([topic._asdict() for topic in found]))
         return
     for topic in found:
-        typer.echo(f"{topic.name:40} records {topic.first} to {topic.next}")
+        offsets = f", offsets {topic.first} to {topic.next - 1}" if topic.first < topic.next else ""
+        typer.echo(f"{topic.name:32} records {topic.next - topic.first}{offsets}")
     if not found:
         typer.echo("no topic of this app is there: make them with `bennu topics create`")

@@ -1,8 +1,10 @@
 """The topics of an app: which there are, and how they are made."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bennu.log.port import Log
+if TYPE_CHECKING:
+    from bennu.log.port import Log  # at run time it would bring the log's adapters into the start of `bennu --help`
 
 KINDS = ("events", "commands", "saga")
 
@@ -14,7 +16,7 @@ def names(app_name: str, partitions: int) -> Iterator[str]:
             yield f"{app_name}-{kind}-{number}"
 
 
-async def create_all(log: Log, app_name: str, partitions: int) -> list[str]:
+async def create_all(log: "Log", app_name: str, partitions: int) -> list[str]:
     """Make what is missing; all names.  Raises `Unavailable`."""
     found = list(names(app_name, partitions))
     for name in found:

@@ -137,11 +137,13 @@ class Child:
         return True
 
     def _give_up(self, why: str) -> None:
-        lines = self._text().splitlines()[-LAST_LINES:]
+        said = self.last_lines()
         self.kill()
-        raise Unavailable(
-            f"{self.program.name} {why}. Its whole output is in {self.output}; the last lines:\n" + "\n".join(lines)
-        )
+        raise Unavailable(f"{self.program.name} {why}. Its whole output is in {self.output}; the last lines:\n{said}")
+
+    def last_lines(self) -> str:
+        """For a person who asks why it ended."""
+        return "\n".join(self._text().splitlines()[-LAST_LINES:])
 
     def _text(self) -> str:
         """What the program wrote since it was last started."""

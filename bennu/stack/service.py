@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bennu.errors import Unavailable
-from bennu.stack.child import LAST_LINES, READY_TIMEOUT_S, Child, Program
+from bennu.stack.child import READY_TIMEOUT_S, Child, Program
 
 ANNOUNCED = '"ops": "'
 """In the line that a service prints once its ports are bound; see `bennu.ops.run.Running.announce`."""
@@ -54,8 +54,12 @@ class Service(Child):
         raise Unavailable(f"{self.program.name} is not ready after {timeout_s:.0f} s; /readyz says {said}")
 
     def last_lines(self) -> str:
-        """For a person who asks why it ended."""
-        return "\n".join(self.lines()[-LAST_LINES:])
+        """The reason that it gave when it ended, if it could give one; else its last lines."""
+        for line in reversed(self.lines()):
+            if line.startswith("{") and '"event": "stopped"' in line:
+                reason: object = json.loads(line).get("reason")
+                return f"{reason}" if reason else line
+        return super().last_lines()
 
 
 def _readyz(host: str, port: int) -> tuple[int, str]:

@@ -37,7 +37,10 @@ def held(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as lock:
         if not any(_locked(lock, fcntl.LOCK_EX, delay_s=delay_s) for delay_s in LOCK_DELAYS_S):
-            raise BadSettings(f"the stack in {folder} is up already: take it down, or use another --dir")
+            raise BadSettings(
+                f"the stack in {folder} is up already: stop it (`bennu stack down`, or Ctrl-C where `bennu dev` runs), "
+                "or use another --dir"
+            )
         try:
             yield
         finally:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bennu import log
 from bennu.ops import topics
 from bennu.stack.owned import Owned, side_by_side
 from bennu.stack.service import STOP_GRACE_S, Service, clean_environ
@@ -85,11 +84,14 @@ class Suite(Owned):
             flags += ["--grpc", settings.grpc]
         if name == "qserver":
             environ["BENNU_POSTGRES"] = self.dsn  # not a flag: everybody on a machine can see those
+            environ.pop("BENNU_POSTGRES_FILE", None)
         service = self.services[name] = Service(name, flags, self.folder, environ=environ)
         service.start()
         service.wait_serving()
 
     async def _make_topics(self) -> None:
+        from bennu import log
+
         async with log.open(self.log_url) as opened:
             await topics.create_all(opened, self.settings.app_name, self.settings.partitions)
 
