@@ -42,6 +42,12 @@ class Service:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
