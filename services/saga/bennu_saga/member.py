@@ -52,9 +52,8 @@ class Member:
             state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
             replica = Replica(self._log, self.saga_topic, state, clock)
             try:
-                if not await unless(stopping, replica.take_over(self._candidate)):
+                if not await unless(stopping, self._take_over(replica, fold)):
                     return
-                self._check_versions(fold)
                 await self._lead(replica, fold, observed, stopping)
             except Deposed as error:
                 observed.leading(self.number, False, reason=str(error))
@@ -63,6 +62,12 @@ class Member:
             except SteppedDown as error:
                 observed.leading(self.number, False, reason=str(error))
                 logger.warning("stepped down; rebuilding from the log", partition=self.number, reason=str(error))
+
+    async def _take_over(self, replica: Replica, fold: SagaFold) -> None:
+        await replica.journal.read_to_tail()
+        self._check_versions(fold)  # before claiming anything: whoever leads now goes on
+        await replica.take_over(self._candidate)
+        self._check_versions(fold)
 
     def _check_versions(self, fold: SagaFold) -> None:
         """Sagas end on the definition they began with: an app that lacks it must not lead."""

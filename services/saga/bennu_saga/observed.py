@@ -21,6 +21,7 @@ SAID = {
     DUPLICATE_START: "an event would start a saga that is under way; passed over",
     TIME_OUT: "a step timed out",
 }
+"""The log line of each kind of note."""
 
 
 class Observed:
