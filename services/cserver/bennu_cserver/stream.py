@@ -38,19 +38,29 @@ class Stream:
     async def _execute(self, _requests: object, context: Context) -> None:
         try:
             origin = origin_of(checked(context))
-            slots, writing = asyncio.Semaphore(STREAM_FRAMES), asyncio.Lock()
-            async with asyncio.TaskGroup() as group:
-                while isinstance(request := await context.read(), bytes):
-                    await slots.acquire()
-                    frame = parse_frame(request)
-                    task = group.create_task(self._answer(frame, origin, context, writing))
-                    task.add_done_callback(lambda _: slots.release())
-        except Refused as refused:
+            refused = await self._answer_frames(context, origin)
+        except Refused as error:
+            refused = error
+        if refused is not None:
             self._observed.refused.inc()
             code, content = refused.reply
             context.set_code(CODES[code])
             context.set_details(Status.FromString(content).message)
             context.set_trailing_metadata(((STATUS_DETAILS, content),))
+
+    async def _answer_frames(self, context: Context, origin: Origin) -> Refused | None:
+        """Until the client ends the stream, or sends a frame that is none: then, once those before it are answered."""
+        slots, writing = asyncio.Semaphore(STREAM_FRAMES), asyncio.Lock()
+        async with asyncio.TaskGroup() as group:
+            while isinstance(request := await context.read(), bytes):
+                await slots.acquire()
+                try:
+                    frame = parse_frame(request)
+                except Refused as refused:
+                    return refused
+                task = group.create_task(self._answer(frame, origin, context, writing))
+                task.add_done_callback(lambda _: slots.release())
+        return None
 
     async def _answer(self, frame: CommandFrame, origin: Origin, context: Context, writing: asyncio.Lock) -> None:
         began_s = perf_counter()
