@@ -51,16 +51,18 @@ class Stream:
     async def _answer_frames(self, context: Context, origin: Origin) -> Refused | None:
         """Until the client ends the stream, or sends a frame that is none: then, once those before it are answered."""
         slots, writing = asyncio.Semaphore(STREAM_FRAMES), asyncio.Lock()
+        problem: Refused | None = None
         async with asyncio.TaskGroup() as group:
             while isinstance(request := await context.read(), bytes):
                 await slots.acquire()
                 try:
                     frame = parse_frame(request)
                 except Refused as refused:
-                    return refused
+                    problem = refused
+                    break
                 task = group.create_task(self._answer(frame, origin, context, writing))
                 task.add_done_callback(lambda _: slots.release())
-        return None
+        return problem
 
     async def _answer(self, frame: CommandFrame, origin: Origin, context: Context, writing: asyncio.Lock) -> None:
         began_s = perf_counter()
