@@ -6,6 +6,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -109,6 +110,12 @@ class Server:
         self.channel.close()
         return self.process.stop()
 
+    def ended(self) -> int:
+        """Wait for it to end by itself; the exit code."""
+        code = self.process.wait()
+        self.channel.close()
+        return code
+
     def errors(self) -> list[str]:
         """Lines of its log that no client should be able to cause."""
         return [line for line in self.process.lines() if '"level": "error"' in line or "Traceback" in line]
@@ -162,3 +169,27 @@ class Server:
         async with bennu.log.open(self.log_url) as log:
             found = await bodies(log, f"bank-events-{partition}")
         return [decode(body, where="test") for body in found]
+
+    def append(self, body: bytes, partition: int = 0) -> None:
+        """Append to a command log, whatever becomes of it."""
+        asyncio.run(self._append(body, partition))
+
+    async def _append(self, body: bytes, partition: int) -> None:
+        async with bennu.log.open(self.log_url) as log:
+            await log.append(f"bank-commands-{partition}", body)
+
+    def write(self, body: bytes, partition: int = 0) -> EventBatch:
+        """Append to a command log; the batch of the journal that took the record."""
+        return asyncio.run(self._write(body, partition))
+
+    async def _write(self, body: bytes, partition: int) -> EventBatch:
+        commands, events = f"bank-commands-{partition}", f"bank-events-{partition}"
+        async with asyncio.timeout(TIMEOUT_S), bennu.log.open(self.log_url) as log:
+            offset = await log.append(commands, body)
+            async with aclosing(log.read(events, 0)) as chunks:
+                async for chunk in chunks:
+                    for record in chunk:
+                        found = decode(record.body, where=events)
+                        if isinstance(found, EventBatch) and any(p.offset > offset for p in found.inputs):
+                            return found
+        raise AssertionError("a log's reader ended")
