@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import files
 from pathlib import Path
 
@@ -53,9 +53,11 @@ class ExportedClient:
         return self.run(self._pasted)
 
 
-def run(command: Sequence[str | Path]) -> str:
+def run(command: Sequence[str | Path], environ: Mapping[str, str] = os.environ) -> str:
     """Run a command whose `python` is ours; what it prints."""
-    environ = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    ran = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    ran = subprocess.run(
+        command, env={**environ, "PATH": path}, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
     assert ran.returncode == 0, f"{command} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout
