@@ -35,7 +35,7 @@ from bennu.v1.command_pb2 import CommandBatch
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_saga.definitions import Definitions
 from bennu_saga.fold import SagaFold
-from bennu_saga.member import Member
+from bennu_saga.member import Member, follow_all
 from bennu_saga.observed import Observed
 from tests.simulation.logs import ProcessLog
 from tests.simulation.process import Process
@@ -135,6 +135,7 @@ class SagaLife:
 
     async def _run(self, clock: SimulatedClock) -> None:
         observed = Observed(Metrics(), self.readiness, PARTITIONS)
+        await follow_all(self.members, clock)
         async with asyncio.TaskGroup() as group:
             for member in self.members:
                 group.create_task(member.run(clock, observed, self._stopping))

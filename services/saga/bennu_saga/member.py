@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
 import structlog
@@ -44,16 +44,32 @@ class Member:
         self.partition: Partition | None = None
         self._definitions = definitions
         self._log, self._candidate = log, candidate
+        self._followed: tuple[Replica, SagaFold] | None = None
+
+    async def follow(self, clock: Clock) -> None:
+        """Read what the journal says by now, and claim nothing.  Raises `BadSettings` where this app must not lead.
+
+        To be done for all partitions before `run`: a wrong app then takes none of them from its leader.
+        """
+        self._followed = self._nothing(clock)
+        replica, fold = self._followed
+        await replica.journal.read_to_tail()
+        self._check_versions(fold)
+
+    def _nothing(self, clock: Clock) -> tuple[Replica, SagaFold]:
+        fold = SagaFold()
+        state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
+        return Replica(self._log, self.saga_topic, state, clock), fold
 
     async def run(self, clock: Clock, observed: Observed, stopping: asyncio.Event) -> None:
         """Until stopped.  Raises `Final` errors; anything that can be mended by rebuilding is."""
         while not stopping.is_set():
-            fold = SagaFold()
-            state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
-            replica = Replica(self._log, self.saga_topic, state, clock)
+            replica, fold = self._followed or self._nothing(clock)
+            self._followed = None
             try:
-                if not await unless(stopping, self._take_over(replica, fold)):
+                if not await unless(stopping, replica.take_over(self._candidate)):
                     return
+                self._check_versions(fold)
                 await self._lead(replica, fold, observed, stopping)
             except Deposed as error:
                 observed.leading(self.number, False, reason=str(error))
@@ -62,12 +78,6 @@ class Member:
             except SteppedDown as error:
                 observed.leading(self.number, False, reason=str(error))
                 logger.warning("stepped down; rebuilding from the log", partition=self.number, reason=str(error))
-
-    async def _take_over(self, replica: Replica, fold: SagaFold) -> None:
-        await replica.journal.read_to_tail()
-        self._check_versions(fold)  # before claiming anything: whoever leads now goes on
-        await replica.take_over(self._candidate)
-        self._check_versions(fold)
 
     def _check_versions(self, fold: SagaFold) -> None:
         """Sagas end on the definition they began with: an app that lacks it must not lead."""
@@ -125,6 +135,12 @@ class Member:
             partition=self.number,
         )
         await stopping.wait()
+
+
+async def follow_all(members: Sequence[Member], clock: Clock) -> None:
+    """See `Member.follow`."""
+    for member in members:
+        await member.follow(clock)
 
 
 async def unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) -> bool:

@@ -10,7 +10,7 @@ from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
 from bennu_saga import topics
 from bennu_saga.definitions import Definitions
-from bennu_saga.member import Member, unless
+from bennu_saga.member import Member, follow_all, unless
 from bennu_saga.observed import Observed
 from bennu_saga.settings import SagaSettings
 
@@ -28,6 +28,8 @@ async def main(settings: SagaSettings, running: Running) -> None:
         ]
         running.announce()
         if not await unless(running.stop, prepare(log, members, embedded=not settings.log.startswith("rocketmq:"))):
+            return
+        if not await unless(running.stop, follow_all(members, clock)):
             return
         async with asyncio.TaskGroup() as group:
             for member in members:
