@@ -17,6 +17,7 @@ import pytest
 from bennu.stack.ports import free_port
 from bennu.stack.postgres import Postgres
 from bennu_qserver.database import check_ports
+from bennu_qserver.schema import SCHEMA_LOCK
 from tests.e2e.cluster import Service
 from tests.qserver.serving import TIMEOUT_S, bank_world, connected, qserver, started, unmet, until
 
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.real
 EX_CONFIG = 78
 ENDED_SESSIONS = 12
 SESSIONS = "FROM pg_stat_activity WHERE application_name LIKE 'bennu qserver%' AND datname = current_database()"
+MIGRATES = """
+SELECT pid FROM pg_stat_activity
+WHERE application_name = 'bennu migration' AND datname = current_database() AND wait_event_type = 'Lock'
+"""
 WAITS_FOR_LOCK = f"SELECT pid {SESSIONS} AND wait_event_type = 'Lock'"
 STATE = "SELECT (SELECT log_offset FROM bennu.positions), (SELECT count(*) FROM bank.accounts_g1)"
 
@@ -183,6 +188,25 @@ def frozen(*pids: int) -> Iterator[None]:
 def test_it_stops_though_postgres_hangs(tmp_path: Path, postgres: Postgres, database: str) -> None:
     """Asked to stop while Postgres neither answers nor takes connections, QServer ends by itself, with exit code 0."""
     asyncio.run(suspended(tmp_path, database, postgres=postgres))
+
+
+async def stopped_while_migrating(directory: Path, dsn: str, *, postgres: Postgres) -> None:
+    """Another process makes the schema and does not come to an end; then Postgres hangs too."""
+    service = qserver(directory, dsn)
+    async with connected(dsn) as watcher, connected(dsn) as other, other.transaction():
+        await other.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+        for hangs in (False, True):
+            async with started(service):
+                await until(lambda: watcher.fetchval(MIGRATES))
+                backends = [row["pid"] for row in await watcher.fetch(MIGRATES)]
+                with frozen(*([postgres.server.pid, *backends] if hangs else [])):
+                    assert await asyncio.to_thread(service.stop) == 0
+            await until(lambda: watcher.fetchval(f"SELECT count(*) = 0 FROM ({MIGRATES})"))
+
+
+def test_it_stops_while_it_waits_for_the_schema(tmp_path: Path, postgres: Postgres, database: str) -> None:
+    """Asked to stop while another process makes the schema, QServer ends with exit code 0, also if Postgres hangs."""
+    asyncio.run(stopped_while_migrating(tmp_path, database, postgres=postgres))
 
 
 async def stopped_while_waiting(directory: Path, dsn: str) -> None:

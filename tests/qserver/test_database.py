@@ -1,0 +1,72 @@
+"""What Postgres says is either worth a repetition, an operator's matter, or the end of the projection."""
+
+import asyncio
+
+import pytest
+
+from bennu.errors import BadSettings, Final
+from bennu.ops.metrics import Metrics
+from bennu.ops.readiness import Readiness
+from bennu_qserver.database import READY, Connection, open_database
+from bennu_qserver.errors import ProjectionFailed
+
+pytestmark = pytest.mark.real
+
+PASSING = {
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "57P01": "shut down by an administrator",
+    "57014": "statement timeout",
+    "53100": "disk full",
+    "53300": "too many connections",
+    "25006": "read-only after a failover",
+    "55P03": "lock not available",
+    "58030": "input or output failed",
+}
+LASTING: dict[str, type[Final]] = {
+    "42501": BadSettings,  # no grant
+    "23505": ProjectionFailed,  # duplicate key
+    "42P01": ProjectionFailed,  # no such table
+    "22003": ProjectionFailed,  # out of range
+}
+
+
+class Saying:
+    """Work that fails as Postgres does, so many times, and then succeeds; what readiness said meanwhile."""
+
+    def __init__(self, code: str, *, times: int) -> None:
+        self.code, self.times = code, times
+        self.readiness = Readiness()
+        self.seen: list[bool] = []
+
+    async def work(self, connection: Connection) -> str:
+        """As a transaction would."""
+        self.seen.append(self.readiness.ready)
+        await connection.execute("CREATE TABLE attempts (number int)")
+        if len(self.seen) <= self.times:
+            await connection.execute(f"DO $$ BEGIN RAISE EXCEPTION 'said' USING ERRCODE = '{self.code}'; END $$")
+        return "done"
+
+    async def run(self, dsn: str) -> str:
+        """In transactions, until it succeeds."""
+        self.readiness.declare(READY)
+        async with open_database(dsn, name="test", metrics=Metrics(), readiness=self.readiness) as database:
+            return await database.run(self.work)
+
+
+@pytest.mark.parametrize("code", PASSING, ids=PASSING.values())
+def test_what_passes_is_repeated(database: str, code: str) -> None:
+    """A transaction that may succeed later is repeated as a whole, and readiness is false until it has succeeded."""
+    saying = Saying(code, times=1)
+    assert asyncio.run(saying.run(database)) == "done"
+    assert saying.seen == [False, False]
+    assert saying.readiness.ready
+
+
+@pytest.mark.parametrize(("code", "error"), LASTING.items())
+def test_what_lasts_ends_the_process(database: str, code: str, error: type[Final]) -> None:
+    """What no repetition helps is raised at once, as a matter of settings or of the projection."""
+    saying = Saying(code, times=9)
+    with pytest.raises(error, match="said"):
+        asyncio.run(saying.run(database))
+    assert len(saying.seen) == 1
