@@ -5,7 +5,9 @@ import asyncio
 import structlog
 
 from bennu.domain.app import App
+from bennu.limits import STOP_GRACE_MS
 from bennu.log.port import Log
+from bennu.ops.stopping import unless
 from bennu.replica.clock import Clock
 from bennu.replica.fenced import Deposed, SteppedDown
 from bennu.replica.fold import AggregateFold
@@ -36,7 +38,8 @@ class Member:
             state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
             replica = Replica(self._log, self.events_topic, state, clock)
             try:
-                await replica.take_over(self._candidate)
+                if not await unless(stopping, replica.take_over(self._candidate)):
+                    return
                 await self._lead(Partition(replica, fold), intake, observed, stopping)
             except Deposed as error:
                 observed.leading(self.number, False, str(error))
@@ -57,17 +60,18 @@ class Member:
         stop = asyncio.create_task(stopping.wait())
         try:
             await asyncio.wait((feeding, leading, stop), return_when=asyncio.FIRST_COMPLETED)
+            partition.stop()
             feeding.cancel()
-            if not leading.done() and (stop.done() or feeding.done()):
-                partition.stop()
-            await leading
-            if feeding.done() and not feeding.cancelled():
-                feeding.result()
+            await asyncio.wait((leading,), timeout=STOP_GRACE_MS / 1000)  # a log that is away must not keep us
         finally:
             self.partition = None
             for task in (feeding, leading, stop):
                 task.cancel()
+            await asyncio.wait((feeding, leading, stop))  # nothing is read or sent for a leadership that is over
             partition.abandon()
+        for task in (leading, feeding):  # in this order: what is wrong with feeding may follow from being deposed
+            if not task.cancelled():
+                task.result()
 
     async def _stand_by(self, stopping: asyncio.Event) -> None:
         """Another process leads.  Until members watch each other, an operator decides who does: see docs/adr/0002."""

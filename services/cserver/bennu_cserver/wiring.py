@@ -1,6 +1,7 @@
 """A CServer, assembled: log, partitions, edge, operations port.  The one place that opens anything."""
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -51,7 +52,8 @@ async def main(settings: CServerSettings, running: Running) -> None:
         server.add_generic_rpc_handlers(
             (Edge(routes, intake, observed).handlers(), Stream(routes, intake, observed).handlers())
         )
-        checks = add_checks(server, app.service.full_name)
+        services = (app.service.full_name, SERVICE)
+        checks = add_checks(server, services)
         port = bind(server, settings)
         await server.start()
         running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
@@ -59,7 +61,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
             async with asyncio.TaskGroup() as group:
                 for member in members:
                     group.create_task(member.run(intake, clock, observed, running.stop))
-                telling = group.create_task(tell_health(checks, running.readiness))
+                telling = group.create_task(tell_health(checks, ("", *services), running.readiness))
                 await running.stop.wait()
                 telling.cancel()
         finally:
@@ -82,21 +84,22 @@ def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:
         raise BadSettings(f"grpc: can't listen on {address}: is the port in use?") from error
 
 
-def add_checks(server: grpc.aio.Server, service: str) -> health.aio.HealthServicer:
+def add_checks(server: grpc.aio.Server, services: Sequence[str]) -> health.aio.HealthServicer:
     """The health service and reflection."""
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    reflection.enable_server_reflection((service, SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return checks
 
 
-async def tell_health(checks: health.aio.HealthServicer, readiness: Readiness) -> None:
-    """Keep the health service at what readiness says, for ever."""
+async def tell_health(checks: health.aio.HealthServicer, services: Sequence[str], readiness: Readiness) -> None:
+    """Keep the health service at what readiness says of each service, for ever."""
     said: int | None = None
     check = health_pb2.HealthCheckResponse
     while True:
         now = check.SERVING if readiness.ready else check.NOT_SERVING
         if now != said:
-            await checks.set("", now)
+            for service in services:
+                await checks.set(service, now)
             said = now
         await asyncio.sleep(0.1)

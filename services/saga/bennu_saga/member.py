@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import structlog
 
 from bennu.errors import BadSettings
 from bennu.limits import STOP_GRACE_MS
 from bennu.log.port import Log
+from bennu.ops.stopping import unless
 from bennu.replica.clock import Clock
 from bennu.replica.fenced import Deposed, SteppedDown
 from bennu.replica.leader import Candidate, Replica
@@ -26,8 +26,6 @@ from bennu_saga.state import COMPENSATION_FAILED
 from bennu_saga.survey import Survey
 
 logger = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 class Member:
@@ -141,18 +139,3 @@ async def follow_all(members: Sequence[Member], clock: Clock) -> None:
     """See `Member.follow`."""
     for member in members:
         await member.follow(clock)
-
-
-async def unless(stopping: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
-    """Do the work unless told to stop first; whether it is done."""
-    working, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
-    try:
-        await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            return False
-        working.result()
-        return True
-    finally:
-        for task in (working, stop):
-            task.cancel()
-        await asyncio.wait((working, stop))

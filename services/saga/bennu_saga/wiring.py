@@ -6,11 +6,12 @@ import bennu.log
 from bennu.log.port import Log
 from bennu.ops.apps import load_app
 from bennu.ops.run import Running
+from bennu.ops.stopping import unless
 from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
 from bennu_saga import topics
 from bennu_saga.definitions import Definitions
-from bennu_saga.member import Member, follow_all, unless
+from bennu_saga.member import Member, follow_all
 from bennu_saga.observed import Observed
 from bennu_saga.settings import SagaSettings
 
