@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -76,10 +77,10 @@ def failed(error: grpc.RpcError) -> Answer:
 
 
 class Server:
-    """One CServer; `start` returns once it leads all its partitions."""
+    """One CServer over a log of its own."""
 
-    def __init__(self, directory: Path, *, app: str = "bank.app:app", partitions: int = 2) -> None:
-        self.log_url = f"sqlite:{directory / 'log'}"
+    def __init__(self, directory: Path, *, app: str = "bank.app:app", partitions: int = 2, log_url: str = "") -> None:
+        self.log_url = log_url or f"sqlite:{directory / 'log'}"
         self.partitions = partitions
         flags = ["--app", app, "--log", self.log_url, "--partitions", str(partitions), "--grpc", "127.0.0.1:0"]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
@@ -87,11 +88,16 @@ class Server:
         self.process = Service("cserver", flags, directory=directory, environ=environ)
 
     def start(self) -> None:
+        """Run it until it leads all its partitions."""
+        self.launch()
+        self.wait_for_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def launch(self) -> None:
+        """Run it until its ports are there."""
         asyncio.run(self.process.start())
         self.channel = grpc.insecure_channel(self.process.announced["grpc"])
         self.bank = bank_pb2_grpc.BankStub(self.channel)
         self.stream = stream_pb2_grpc.CommandStreamStub(self.channel)
-        self.wait_for_health(health_pb2.HealthCheckResponse.SERVING)
 
     def wait_for_health(self, wanted: int) -> None:
         """Follow the health service until it says so."""
@@ -158,6 +164,15 @@ class Server:
         """Its log lines about this event."""
         lines = [json.loads(line) for line in self.process.lines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
+
+    def first_line_with(self, text: str) -> str:
+        """Follow its log to the first line with this text."""
+        follow = ["tail", "-n", "+1", "-f", str(self.process.stderr)]
+        with subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as tail:
+            assert tail.stdout is not None
+            found = next(line for line in tail.stdout if text in line)
+            tail.kill()
+        return found
 
     # --- the log
 

@@ -21,16 +21,16 @@ class Service:
         self.announced: dict[str, str] = {}
         self._flags = flags
         self._environ = environ
-        self._stderr = directory / f"{name}.log"
+        self.stderr = directory / f"{name}.log"
         self._process: subprocess.Popen[str] | None = None
 
     async def start(self) -> None:
         """Start it and learn its ports; raises with its last lines if it ends instead."""
-        with self._stderr.open("a") as stderr:
+        with self.stderr.open("a") as stderr:
             self._process = self._popen(stderr)
         line = await asyncio.wait_for(asyncio.to_thread(self._first_line), START_TIMEOUT_S)
         if not line:
-            raise AssertionError(f"{self.name} ended at start:\n{self._stderr.read_text()[-2000:]}")
+            raise AssertionError(f"{self.name} ended at start:\n{self.stderr.read_text()[-2000:]}")
         self.announced = json.loads(line)
 
     def _popen(self, stderr: IO[str]) -> "subprocess.Popen[str]":
@@ -73,7 +73,7 @@ class Service:
 
     def lines(self) -> list[str]:
         """What it has logged."""
-        return self._stderr.read_text().splitlines()
+        return self.stderr.read_text().splitlines()
 
 
 class Cluster:
