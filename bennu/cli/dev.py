@@ -47,6 +47,10 @@ def register(app: typer.Typer) -> None:
 
         began_s = time.monotonic()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to end: KeyboardInterrupt
+        if kind is not LogKind.SQLITE:  # whose client may have to tell that it is away, and not on standard output
+            from bennu.ops import logging
+
+            logging.configure("warning")
         domain = load(app_name)
         settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, environ=environment(config))
         with held(folder.absolute()):

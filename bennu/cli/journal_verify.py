@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from bennu.domain.app import App
-from bennu.errors import BadSettings
+from bennu.errors import JournalBroken
 from bennu.log.port import Log
 from bennu.replica.fold import AggregateFold
 from bennu.replica.history import Judged, judged
@@ -73,5 +73,5 @@ def _replay(found: Judged, app: App, state: ReplicaState | None) -> ReplicaState
 def _blank(start: EpochStart, app: App, topic: str) -> ReplicaState:
     number = topic.rpartition("-")[2]
     if number != str(start.partition):
-        raise BadSettings(f"{topic}, offset 0: this is the journal of partition {start.partition}")
+        raise JournalBroken(f"{topic}, offset 0: this is the journal of partition {start.partition}")
     return ReplicaState(AggregateFold(app), partition=start.partition, partitions=start.partitions)

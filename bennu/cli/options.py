@@ -54,7 +54,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 def open_log(url: str, config: str) -> "AbstractAsyncContextManager[Log]":
     """The log that `--log` names, with the credentials of environment or file.  Raises `BadSettings`."""
     from bennu import log
+    from bennu.ops import logging
 
+    logging.configure("warning")  # to standard error, also that a log is away: standard output is for what was asked
     told = sources.with_secrets(_told(config))
     keys = {key: told[f"log_{key}"].value for key in ("access_key", "secret_key") if f"log_{key}" in told}
     return log.open(sources.SHORT_LOGS.get(url, url), **{key: str(value) for key, value in keys.items()})

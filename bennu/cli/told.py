@@ -33,11 +33,12 @@ def run_told(build: Callable[[], typer.Typer], arguments: Sequence[str], *, name
     except BennuError as problem:
         return _told(str(problem), _exit_code(problem))
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:  # `| head` has seen enough; Python must not try to write the rest when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    if code == EXIT_INTERRUPTED:  # also when typer has met the interrupt first
+        typer.echo("interrupted", err=True)
     return code if isinstance(code, int) else 0
 
 

@@ -19,6 +19,7 @@ from bank.demo_report import show
 from bank.demo_run import Plan, Result, run
 from bennu.cli.told import run_told
 from bennu.errors import Unavailable
+from bennu.ops import logging
 from bennu.stack.stack import LogKind
 from bennu.stack.suite import Suite, SuiteSettings
 
@@ -34,6 +35,7 @@ def demo(  # noqa: PLR0913  each is a flag
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run the bank here, all of it, and count the money.  Nothing is left behind."""
+    logging.configure("warning")
     plan = Plan(accounts=accounts, transfers=transfers, clients=clients, seed=seed)
     settings = SuiteSettings("bank.app:app", bank.name, kind, partitions)
     typer.echo(f"seed {seed}; starting the log ({kind}), Postgres, CServer, Saga and QServer ...")
