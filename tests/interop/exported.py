@@ -53,11 +53,9 @@ class ExportedClient:
         return self.run(self._pasted)
 
 
-def run(command: Sequence[str | Path], environ: Mapping[str, str] = os.environ) -> str:
+def run(command: Sequence[str | Path], environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> str:
     """Run a command whose `python` is ours; what it prints."""
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    ran = subprocess.run(
-        command, env={**environ, "PATH": path}, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    told = {**environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    ran = subprocess.run(command, env=told, cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert ran.returncode == 0, f"{command} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout
