@@ -281,10 +281,13 @@ def transfers_end(client: Client, run_id: str) -> None:
 
 
 def health_is_told(client: Client) -> None:
-    """The health service says that it serves."""
+    """The health service says that it serves, to who watches and to who asks."""
     health = health_pb2_grpc.HealthStub(client.channel)
-    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)  # type: ignore[attr-defined]  # the published types leave it out
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    serving, request = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckRequest()
+    states = health.Watch(request, timeout=TIMEOUT_S)  # type: ignore[attr-defined]  # the published types leave it out
+    assert any(state.status == serving for state in states)
+    states.cancel()
+    assert health.Check(request, timeout=TIMEOUT_S).status == serving  # type: ignore[attr-defined]  # as above
 
 
 def reflection_lists_the_services(client: Client) -> None:
