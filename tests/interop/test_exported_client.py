@@ -106,6 +106,7 @@ async def origins_are_carried(log_url: str, run_id: str) -> None:
     assert traced.keys() == {f"bank.v1.{name}" for name in ("Transfer", *SAGA_COMMANDS)}
     asked = traced["bank.v1.Transfer"]
     assert (asked.actor, asked.correlation_id) == (f"teller-{run_id}", f"correlation-{run_id}")
+    assert "anonymous" in {origin.actor for kind, origin in commands if kind == "bank.v1.OpenAccount"}
     assert {saga.saga_id for saga in sagas} == {"TransferSaga:good", "TransferSaga:lost"}
     assert {(saga.correlation_id, saga.traceparent) for saga in sagas} == {(asked.correlation_id, asked.traceparent)}
 
