@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from bennu.errors import BadSettings, Diverged
+from bennu.replica.columns import check_columns
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, Outcome
 from bennu.v1.position_pb2 import LogPosition
@@ -44,7 +45,8 @@ class ReplicaState:
         self.window.age_us = start.window_age_ms * 1000
 
     def evolve(self, batch: EventBatch, where: str) -> None:
-        """Apply an effective batch.  Raises `Diverged` when its state digest is not ours."""
+        """Apply an effective batch.  Raises `RecordBroken`, or `Diverged` when its state digest is not ours."""
+        check_columns(batch, where)
         self.fold.apply(batch, where)
         if batch.state_digest and self.fold.digest(batch) != batch.state_digest:
             raise Diverged(

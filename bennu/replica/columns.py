@@ -1,0 +1,44 @@
+"""Whether the columns of a batch fit together: what was written is read in step, or not at all."""
+
+from collections.abc import Iterator
+from operator import or_
+
+from bennu.errors import RecordBroken
+from bennu.v1.journal_pb2 import EventBatch, Outcome
+
+DIGEST_BYTES = 16
+
+
+def check_columns(batch: EventBatch, where: str) -> None:
+    """Raise `RecordBroken`, beginning with `where`, for columns that do not fit together."""
+    problem = next(_problems(batch), None)
+    if problem:
+        raise RecordBroken(f"{where}: batch {batch.batch_no} is broken, its columns do not fit together: {problem}")
+
+
+def _problems(batch: EventBatch) -> Iterator[str]:
+    """Each a pass in C over a column or two: this is done for every batch of a replay."""
+    entries, events = len(batch.command_ids), len(batch.events)
+    if not entries == len(batch.outcomes) == len(batch.event_counts) == len(batch.command_type_indexes):
+        yield f"{entries} ids, but another number of outcomes, event counts or command types"
+    if len(batch.payload_digests) != DIGEST_BYTES * entries:
+        yield f"{entries} entries, but {len(batch.payload_digests)} bytes of digests"
+    if len(batch.event_type_indexes) != events or sum(batch.event_counts) != events:
+        yield f"{events} events, but another number of types or counts"
+    if max(batch.outcomes, default=0) > Outcome.OUTCOME_FAILED:
+        yield f"outcome {max(batch.outcomes)} is not known to this version of Bennu"
+    if sum(map(bool, batch.outcomes)) != len(batch.replies):
+        yield f"{len(batch.replies)} replies, but another number of outcomes that have one"
+    if not all(map(or_, batch.event_counts, batch.outcomes)):
+        yield "an entry that is answered by its first event has none"
+    yield from _indexes(batch)
+
+
+def _indexes(batch: EventBatch) -> Iterator[str]:
+    if max(batch.event_type_indexes, default=-1) >= len(batch.event_types):
+        yield "an event's type is not among the batch's"
+    if max(batch.command_type_indexes, default=-1) >= len(batch.command_types):
+        yield "a command's type is not among the batch's"
+    origins = batch.origin_indexes
+    if origins and (len(origins) != len(batch.command_ids) or max(origins) >= len(batch.origins)):
+        yield "origin_indexes do not fit entries and origins"
