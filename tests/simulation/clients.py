@@ -42,6 +42,17 @@ def bank_command(random: Random, account: str) -> Message:
     return make()
 
 
+def transfer_from(random: Random, account: str) -> Transfer:
+    """Some have no money, an account that was never opened, or a name that was used before."""
+    return Transfer(
+        transfer=f"t{random.randrange(40)}",
+        source=account,
+        target=random.choice(ACCOUNTS),
+        amount_minor=random.randrange(1, 30),
+        currency="EUR",
+    )
+
+
 class Client:
     """Asks until `until_s`, with everything in flight one after another."""
 
@@ -52,17 +63,19 @@ class Client:
         self._sent: list[Command] = []
 
     async def run(self, until_s: float) -> None:
+        for account in ACCOUNTS:
+            if self._random.random() < 0.3:
+                asked = OpenAccount(account=account, owner=self.name, currency="EUR")
+                await self._insist([command_of(new_id(self._world, self.name), asked)])
         while self._world.loop.time() < until_s:
             await asyncio.sleep(self._random.random() * 0.4)
             process = self._world.somebody()
             dice = self._random.random()
             if process is None or process.dead:
                 continue
-            if dice < 0.15:
-                await self._world.read(process, self._random.choice(ACCOUNTS), linearizable=self._random.random() < 0.5)
-            elif dice < 0.25 and self._sent:
+            if dice < 0.1 and self._sent:
                 await self._repeat(self._random.choice(self._sent))
-            elif dice < 0.31 and self._sent:
+            elif dice < 0.16 and self._sent:
                 await self._reuse(self._random.choice(self._sent))
             else:
                 await self._insist(self._new())
@@ -70,10 +83,8 @@ class Client:
     def _new(self) -> list[Command]:
         """A frame for one account, or a transfer to be requested."""
         account = self._random.choice(ACCOUNTS)
-        if self._random.random() < 0.1:
-            name = f"t{self._random.randrange(5)}"
-            asked = Transfer(transfer=name, source=account, target=ACCOUNTS[0], amount_minor=1, currency="EUR")
-            return [command_of(new_id(self._world, self.name), asked)]
+        if self._random.random() < (0.4 if self._world.definitions else 0.1):
+            return [command_of(new_id(self._world, self.name), transfer_from(self._random, account))]
         count = self._random.choice((1, 1, 1, 2, 5))
         return [command_of(new_id(self._world, self.name), bank_command(self._random, account)) for _ in range(count)]
 
@@ -98,3 +109,19 @@ class Client:
         process = self._world.somebody()
         if process is not None:
             await self._world.ask(process, [other])
+
+
+class Reader:
+    """Asks for statements and does not wait for them, of one that does not know yet that it was deposed if it can."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = world.random
+
+    async def run(self, until_s: float) -> None:
+        while self._world.loop.time() < until_s:
+            await asyncio.sleep(self._random.random() * 0.3)
+            process = self._world.zombie() or self._world.somebody()
+            if process is not None and not process.dead:
+                account, linearizable = self._random.choice(ACCOUNTS), self._random.random() < 0.7
+                self._world.background(self._world.read(process, account, linearizable=linearizable))

@@ -17,15 +17,16 @@ class Weather(NamedTuple):
     standby: int
     clock: int
     broker: int
+    power: int
     pace_s: float
 
 
 CLIMATES = (
-    Weather(crash=3, pause=4, standby=6, clock=1, broker=2, pace_s=1.0),
-    Weather(crash=8, pause=2, standby=8, clock=1, broker=1, pace_s=0.4),
-    Weather(crash=1, pause=8, standby=10, clock=1, broker=2, pace_s=0.5),
-    Weather(crash=1, pause=1, standby=2, clock=4, broker=4, pace_s=2.0),
-    Weather(crash=0, pause=3, standby=12, clock=0, broker=1, pace_s=0.3),
+    Weather(crash=3, pause=4, standby=6, clock=1, broker=2, power=1, pace_s=1.0),
+    Weather(crash=8, pause=2, standby=8, clock=1, broker=1, power=3, pace_s=0.4),
+    Weather(crash=1, pause=8, standby=10, clock=1, broker=2, power=0, pace_s=0.5),
+    Weather(crash=1, pause=1, standby=2, clock=4, broker=4, power=1, pace_s=2.0),
+    Weather(crash=0, pause=3, standby=12, clock=0, broker=1, power=2, pace_s=0.3),
 )
 MOODS = (
     NO_FAULTS,
@@ -59,10 +60,10 @@ class Operator:
         await asyncio.sleep(self._random.random())
         for slot in range(1, SLOTS):
             self._world.start(slot)
-        weights = self._weather[:5]
+        weights = self._weather[:-1]
         while self._world.loop.time() < until_s:
             await asyncio.sleep(self._random.random() * self._weather.pace_s)
-            name = self._random.choices(Weather._fields[:5], weights)[0]
+            name = self._random.choices(Weather._fields[:-1], weights)[0]
             await getattr(self, f"_{name}")()
 
     async def _crash(self) -> None:
@@ -101,6 +102,14 @@ class Operator:
         mood = self._random.randrange(len(MOODS))
         self._world.note(f"broker: mood {mood}")
         self._world.broker.faults = MOODS[mood]
+
+    async def _power(self) -> None:
+        """All die at once, and all that start want to lead."""
+        for slot in range(SLOTS):
+            self._world.kill(slot)
+        await asyncio.sleep(self._random.choice((0.0, 1.0)) * self._random.random())
+        for slot in range(SLOTS):
+            self._world.start(slot)
 
     def _victim(self) -> int:
         """Mostly one that leads."""

@@ -14,18 +14,21 @@ from bennu.log.memory import NO_FAULTS
 from bennu.replica import batch, fenced, leader
 from bennu.testing.loop import Deadlock, run
 from bennu_cserver import command_loop
-from tests.simulation.clients import Client, bank_command, new_id
+from tests.simulation.clients import Client, Reader, bank_command, new_id
 from tests.simulation.invariants import Judgement, judge
 from tests.simulation.operator import LATE_MS, PAUSES_S, Operator
 from tests.simulation.process import Process
+from tests.simulation.sagas import Transfers
 from tests.simulation.said import command_of
 from tests.simulation.spoil import spoil
-from tests.simulation.truth import Violation, require
+from tests.simulation.truth import Violation, require, truth_of
 from tests.simulation.world import ACCOUNTS, SLOTS, World
 from tests.simulation.writers import NumberedWriter, PlainWriter
 
 RUN_S = (4.0, 8.0, 16.0)
 HEALED_WITHIN_S = 10.0
+SAGAS_END_WITHIN_S = 150.0
+"""A step that nobody answered is given up after a minute."""
 AT_MOST_S = 600.0
 
 
@@ -69,7 +72,7 @@ def _limits_from(seed: int) -> Iterator[None]:
     """Sometimes smaller than life, so that what is rare at full size happens in a short run."""
     draw = random.Random(seed ^ 0xB0DE).choice
     with (
-        mock.patch.object(fenced, "RESOLVE_TIMEOUT_MS", draw((15_000, 3_000, 700))),
+        mock.patch.object(fenced, "RESOLVE_TIMEOUT_MS", draw((15_000, 1_500, 200))),
         mock.patch.object(leader, "DIGEST_EVERY_BATCHES", draw((64, 5, 1))),
         mock.patch.object(batch, "BATCH_ENTRIES", draw((8_192, 3))),
         mock.patch.object(command_loop, "LOG_INPUTS", draw((16, 2))),
@@ -106,6 +109,7 @@ async def _misfortune(world: World) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(3):
             group.create_task(Client(world, f"c{number}").run(until_s))
+        group.create_task(Reader(world).run(until_s))
         for number in range(world.partitions):
             group.create_task(NumberedWriter(world, number).run(until_s))
             group.create_task(PlainWriter(world, number).run(until_s))
@@ -125,9 +129,11 @@ async def _heal(world: World) -> None:
     for number in range(world.partitions):
         await _consumed(world, fresh, number)
     await _everything_again(world, fresh)
+    await _transfers_end(world, fresh)
     judge(world)
     for number in range(world.partitions):
         Judgement(world, number).command_log()
+    require(not world.unheard, "I14", f"errors that nobody heard of: {world.unheard}")
 
 
 async def _serves(world: World, process: Process) -> None:
@@ -150,6 +156,25 @@ async def _consumed(world: World, process: Process, number: int) -> None:
             return
         require(world.loop.time() < until_s, "I11", f"{topic} is not read to its end")
         await asyncio.sleep(0.1)
+
+
+async def _transfers_end(world: World, process: Process) -> None:
+    """I8: none is stuck on its way."""
+    if process not in world.sagas:
+        return
+    until_s = world.loop.time() + SAGAS_END_WITHIN_S
+    while not world.sagas[process].ended():
+        require(world.loop.time() < until_s and process.failure is None, "I8", f"not all end: {process.failure!r}")
+        await asyncio.sleep(0.1)
+    for number in range(world.partitions):  # what a saga sent last
+        await _consumed(world, process, number)
+    transfers_of(world).judge()
+
+
+def transfers_of(world: World) -> Transfers:
+    """What all journals say of transfers."""
+    sagas = [[body or b"" for body in world.broker.records(world.saga_topic(n))] for n in range(world.partitions)]
+    return Transfers([truth_of(world.journal(n)) for n in range(world.partitions)], sagas)
 
 
 async def _everything_again(world: World, process: Process) -> None:

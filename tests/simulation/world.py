@@ -12,6 +12,7 @@ from bank.v1.queries_pb2 import GetStatement
 from bennu.log.memory import Faults, MemoryBroker
 from bennu_cserver.submission import Reply
 from tests.simulation.process import Process
+from tests.simulation.sagas import HASTY, PATIENT, Sagas
 from tests.simulation.said import Command, History, Key, Read, Told, reason_of
 
 T = TypeVar("T")
@@ -33,10 +34,15 @@ class World:
         self.window_count = self.random.choice((UNBOUNDED, UNBOUNDED, 6, 25))
         self.broker = MemoryBroker(self.random, Faults())
         self.history = History()
+        self.definitions = self.random.choice((None, None, None, None, PATIENT, HASTY))
+        self.sagas: dict[Process, Sagas] = {}
         self.slots: list[Process | None] = [None] * SLOTS
         self.lives: list[Process] = []
         self.acknowledged: dict[str, set[Key]] = {account: set() for account in ACCOUNTS}
         self.loop = asyncio.get_running_loop()
+        self.unheard: list[str] = []
+        """Errors of tasks that nobody waited for."""
+        self.loop.set_exception_handler(lambda _, context: self.unheard.append(repr(context.get("exception"))))
         self._tasks: set[asyncio.Task[None]] = set()
         self.slow_clocks = False
         """A clock was set back so far that new ids seem to come from the future."""
@@ -50,12 +56,18 @@ class World:
         for number in range(self.partitions):
             yield self.events_topic(number)
             yield self.commands_topic(number)
+            if self.definitions:
+                yield self.saga_topic(number)
 
     def events_topic(self, number: int) -> str:
         return f"{app.name}-events-{number}"
 
     def commands_topic(self, number: int) -> str:
         return f"{app.name}-commands-{number}"
+
+    def saga_topic(self, number: int) -> str:
+        """Where there are sagas."""
+        return f"{app.name}-saga-{number}"
 
     def journal(self, number: int) -> list[bytes]:
         """All records of a journal; none was lost or spoilt."""
@@ -73,6 +85,8 @@ class World:
         process = Process(name, self.broker, self.random, partitions=self.partitions, window_count=self.window_count)
         self.slots[slot] = process
         self.lives.append(process)
+        if self.definitions:
+            self.sagas[process] = Sagas(process, self.definitions, self.partitions)
         self.note(f"{name} starts life {len(self.lives)}")
         return process
 
@@ -93,6 +107,11 @@ class World:
         if leaders and self.random.random() < 0.9:
             return self.random.choice(leaders)
         return self.random.choice(self.slots)
+
+    def zombie(self) -> Process | None:
+        """One that believes it leads and does not know yet that time passes."""
+        paused = [process for process in self.leaders() if process.owner.paused]
+        return self.random.choice(paused) if paused else None
 
     def background(self, work: Coroutine[None, None, None]) -> None:
         """Run something nobody waits for before the end."""

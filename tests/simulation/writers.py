@@ -32,7 +32,7 @@ def record_of(commands: list[Command], *, source: str = "", first_no: int = 0) -
 
 
 class NumberedWriter:
-    """A saga's outbox: numbered commands in order, one record in flight, the same bytes until there is a receipt.
+    """The outbox of another saga: numbered commands, one record in flight, the same bytes until there is a receipt.
 
     Now and then a sender of an earlier life sends something old again.
     """
@@ -42,7 +42,7 @@ class NumberedWriter:
         self._number = number
         self._topic = world.commands_topic(number)
         self._log = ProcessLog(world.broker, world.random)
-        self.source = f"bank-saga-{number}"
+        self.source = f"other-saga-{number}"
         self.commands: list[Command] = []
         self._records: list[bytes] = []
         self._withdrawals: list[Command] = []
@@ -76,7 +76,7 @@ class NumberedWriter:
             account, amount = random.choice(ACCOUNTS), random.randrange(1, 30)
             command = self._addressed(
                 command_id,
-                WithdrawForTransfer(account=account, transfer=f"t{number}", amount_minor=amount, currency="EUR"),
+                WithdrawForTransfer(account=account, transfer=f"w{number}", amount_minor=amount, currency="EUR"),
             )
             self._withdrawals.append(command)
         return self._world.history.attempt(command)
