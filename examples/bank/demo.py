@@ -5,6 +5,7 @@ where it is refused and must be paid back; and then counts: money in memory, in 
 every row of the tables against a recomputation from the journal.  Exit code 0 only if all of it agrees.
 """
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ from bennu.errors import Unavailable
 from bennu.ops import logging
 from bennu.stack.stack import LogKind
 from bennu.stack.suite import Suite, SuiteSettings
+
+LOOK_S = 0.2
 
 
 def demo(  # noqa: PLR0913  each is a flag
@@ -53,16 +56,27 @@ def demo(  # noqa: PLR0913  each is a flag
 async def demonstrate(plan: Plan, settings: SuiteSettings, folder: Path) -> Result:
     """All of it.  Raises `Unavailable` when a part gives up."""
     async with Suite(settings, folder) as suite:
+        work, ended = asyncio.create_task(run(plan, suite, say=typer.echo)), asyncio.create_task(_ended(suite))
         try:
-            return await run(plan, suite, say=typer.echo)
-        except* TimeoutError as stuck:
-            raise Unavailable(f"the demonstration got stuck: {stuck.exceptions[0]!r}; {_state(suite)}") from stuck
-    raise AssertionError("unreachable")
+            await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise Unavailable(ended.result())
+            return work.result()
+        except (TimeoutError, ExceptionGroup) as stuck:
+            if isinstance(stuck, ExceptionGroup) and stuck.subgroup(TimeoutError) is None:
+                raise
+            raise Unavailable("the demonstration got stuck: all services run, but an answer did not come") from stuck
+        finally:
+            work.cancel()
+            ended.cancel()
+            await asyncio.gather(work, ended, return_exceptions=True)
 
 
-def _state(suite: Suite) -> str:
-    ended = suite.ended()
-    return f"{ended.program.name} has ended:\n{ended.last_lines()}" if ended else "all services still run"
+async def _ended(suite: Suite) -> str:
+    """What to say of the first service that ends, once one does."""
+    while (service := suite.ended()) is None:  # noqa: ASYNC110  only looking tells
+        await asyncio.sleep(LOOK_S)
+    return f"{service.program.name} has ended, so the demonstration can't go on:\n{service.last_lines()}"
 
 
 def build() -> typer.Typer:

@@ -3,10 +3,11 @@
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.cli.shell import BENNU, environment
 from tests.stack.processes import alive, until
@@ -18,13 +19,13 @@ END_TIMEOUT_S = 6.0
 class Running:
     """`bennu ARGUMENTS`, its output line by line, and what it started."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
         self._err = folder / "stderr"
         with self._err.open("w") as err:
             self.process = subprocess.Popen(
                 [*BENNU, *arguments],
                 cwd=folder,
-                env=environment(),
+                env=environment(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=err,
@@ -45,9 +46,9 @@ class Running:
                 return seen
         raise AssertionError(f"it ended without saying {words!r}:\n{seen}\n{self.errors()}")
 
-    def first_json(self) -> dict[str, str]:
+    def first_json(self) -> dict[str, Any]:
         """Its first line, as an object."""
-        found: dict[str, str] = json.loads(self.read_until("")[0])
+        found: dict[str, Any] = json.loads(self.read_until("")[0])
         return found
 
     def errors(self) -> str:
@@ -75,9 +76,9 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[Running]:
+def running(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Iterator[Running]:
     """Start it; it does not outlive the block, and neither does anything that it started."""
-    command = Running(folder, *arguments)
+    command = Running(folder, *arguments, environ=environ)
     try:
         yield command
     finally:
