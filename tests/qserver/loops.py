@@ -20,6 +20,7 @@ from bennu.v1.journal_pb2 import EpochStart
 from bennu_qserver import schema
 from bennu_qserver.database import open_database
 from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.migration import migrate
 from bennu_qserver.projection_loop import Outside, Partition, ProjectionLoop
 from bennu_qserver.status import Board
 from tests.journal_writer import JournalWriter
@@ -35,7 +36,7 @@ def bank_with(*projections: type[Projection]) -> App:
 async def looping(log: Log, dsn: str, *, app: App = bank, partitions: int = 1) -> AsyncIterator[None]:
     """One loop a projection and partition runs inside the block; an error of one ends the block."""
     projections = compile_projections(app)
-    await schema.migrate(dsn)
+    await migrate(dsn)
     metrics, readiness = Metrics(), Readiness()
     async with open_database(dsn, name="test", metrics=metrics, readiness=readiness) as database:
         await database.run(lambda connection: schema.create_tables(connection, projections))

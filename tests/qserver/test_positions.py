@@ -6,8 +6,9 @@ import pytest
 
 from bennu.errors import BadSettings
 from bennu.replica.journal import Position
-from bennu_qserver import positions, schema
+from bennu_qserver import positions
 from bennu_qserver.errors import PositionMoved
+from bennu_qserver.migration import migrate
 from bennu_qserver.positions import Place
 from tests.qserver.serving import connected
 
@@ -22,7 +23,7 @@ NEXT = Position(
 
 async def moved(dsn: str) -> None:
     """Moved once, and not again from the same place."""
-    await schema.migrate(dsn)
+    await migrate(dsn)
     async with connected(dsn) as one:
         assert await positions.load(one, PLACE, topic=START.topic, partitions=1) == START
         await positions.move(one, PLACE, old=START, new=NEXT)
@@ -41,7 +42,7 @@ def test_a_position_moves_only_from_where_it_is(database: str) -> None:
 
 async def raced(dsn: str) -> None:
     """Two transactions move at once; the first then ends in `end`."""
-    await schema.migrate(dsn)
+    await migrate(dsn)
     async with connected(dsn) as one, connected(dsn) as other:
         await positions.load(one, PLACE, topic=START.topic, partitions=1)
         first = one.transaction()
@@ -61,7 +62,7 @@ def test_two_movers_at_once(database: str) -> None:
 
 async def elsewhere(dsn: str) -> None:
     """One app's position, asked for as others."""
-    await schema.migrate(dsn)
+    await migrate(dsn)
     async with connected(dsn) as one:
         await positions.load(one, PLACE, topic=START.topic, partitions=1)
         await positions.check_partitions(one, "bank", partitions=1)

@@ -10,6 +10,7 @@ from bank.app import app
 from bennu.errors import BadSettings
 from bennu_qserver import schema
 from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.migration import migrate
 from tests.qserver.serving import bank_world, connected, qserver, started
 
 pytestmark = pytest.mark.real
@@ -26,8 +27,9 @@ COMMENT = (
 
 async def make(dsn: str) -> None:
     """What every start does."""
-    await schema.migrate(dsn)
+    await migrate(dsn)
     async with connected(dsn) as connection, connection.transaction():
+        assert await schema.is_migrated(connection)
         await schema.create_tables(connection, compile_projections(app))
 
 
@@ -138,7 +140,7 @@ async def without_grants(dsn: str) -> None:
     name = dsn.rpartition("/")[2]
     address = dsn.partition("@")[2].rpartition("/")[0]
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await schema.migrate(f"postgresql://reader:reads@{address}/{name}")
+        await migrate(f"postgresql://reader:reads@{address}/{name}")
 
 
 def test_missing_grants_are_told(database: str) -> None:

@@ -1,30 +1,17 @@
-"""Makes what QServer needs in Postgres: Bennu's own tables by Alembic, and the declared ones.
-
-Both happen under an advisory lock, because several QServers may start at once.
-"""
+"""Makes the declared tables in Postgres, under an advisory lock, because several QServers may start at once."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-
-import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from bennu.errors import BadSettings
 from bennu_qserver import positions
-from bennu_qserver.database import Connection, server_settings
+from bennu_qserver.database import Connection
 from bennu_qserver.dispatch import CompiledProjection
-from bennu_qserver.limits import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
 from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
 
 SCHEMA_LOCK = 0x62656E6E75  # "bennu"
 VERSION_TABLE = "qserver_version"
+VERSION = "0001"
+"""The last one in `migrations/versions`."""
 
 REBUILD = (
     "It must be rebuilt from the journal: drop the app's schema and its rows in bennu.positions, both, and start again"
@@ -43,41 +30,12 @@ WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY k.place
 """
 
 
-async def migrate(dsn: str) -> None:
-    """Bring Bennu's own tables, in schema `bennu`, to this package's version.  Raises what asyncpg raises."""
-
-    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings=server_settings("migration"),
-        )
-
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade)
-    except DBAPIError as error:
-        adapted = error.orig
-        if adapted is None or adapted.__cause__ is None:
-            raise
-        raise adapted.__cause__ from error
-    finally:
-        await engine.dispose()
-
-
-def _upgrade(connection: SqlConnection) -> None:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": SCHEMA_LOCK})
-    connection.execute(text("CREATE SCHEMA IF NOT EXISTS bennu"))
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = connection
-    config.attributes["version_table"] = VERSION_TABLE
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:  # such as a revision that a newer version has made
-        raise BadSettings(f"Bennu's own tables in schema bennu can't be brought to this version: {error}") from error
+async def is_migrated(connection: Connection) -> bool:
+    """Whether Bennu's own tables are this version's, as they are at every start but the first."""
+    version = f"bennu.{VERSION_TABLE}"
+    if not await connection.fetchval(_EXISTS, version):
+        return False
+    return bool(await connection.fetchval(f"SELECT version_num FROM {version}") == VERSION)  # noqa: S608 - a constant
 
 
 async def create_tables(connection: Connection, projections: Sequence[CompiledProjection]) -> None:

@@ -67,7 +67,10 @@ async def _work(
 
 async def _prepare(settings: QServerSettings, database: Database, *, projections: Sequence[CompiledProjection]) -> None:
     """Bennu's tables, then the declared ones."""
-    await database.persist(lambda: schema.migrate(settings.postgres.get_secret_value()))
+    if not await database.run(schema.is_migrated):
+        from bennu_qserver.migration import migrate
+
+        await database.persist(lambda: migrate(settings.postgres.get_secret_value()))
 
     async def create(connection: Connection) -> None:
         await positions.check_partitions(connection, projections[0].app, partitions=settings.partitions)

@@ -1,4 +1,4 @@
-"""How Alembic runs these migrations: on the connection, and in the transaction, of `schema.migrate`."""
+"""How Alembic runs these migrations: on the connection, and in the transaction, of `migration.migrate`."""
 
 from alembic import context
 
