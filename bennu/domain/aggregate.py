@@ -68,9 +68,17 @@ def state_type(rules: type[Aggregate[S]]) -> type[S]:
     for base in getattr(rules, "__orig_bases__", ()):
         for argument in get_args(base):
             if inspect.isclass(argument) and issubclass(argument, State):
-                argument()  # every field must have a default: this is the state of what was never heard of
+                _check_defaults(argument)
                 return argument  # type: ignore[return-value]  # it is what the base was given as S
     raise BadSettings(f"{rules.__qualname__} must derive from Aggregate[YourState]")
+
+
+def _check_defaults(state: type[State]) -> None:
+    missing = [field.name for field in msgspec.structs.fields(state) if field.required]
+    if missing:
+        raise BadSettings(
+            f"{state.__qualname__}.{missing[0]} has no default; every field needs one, for an aggregate never heard of"
+        )
 
 
 def _marked(role: str, rule: Rule) -> Rule:

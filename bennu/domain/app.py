@@ -94,6 +94,7 @@ class App:
             self._add(rules)
         for function in upcasters:
             self._add_upcast(function)
+        self._check_upcasts()
         for saga in sagas:
             check_steps(saga)
         self.sagas = tuple(saga() for saga in sagas)
@@ -113,6 +114,7 @@ class App:
             self._check_events(rules, name, rule)
         for name, rule in rules_of(rules, "answers"):
             message = input_type(rules, name, rule)
+            self._check_view(rules, name, rule)
             answer = partial(rule, instance)
             self._once(self.queries, QueryRule(name_of(message), message, key_of(message), number, answer))
 
@@ -129,11 +131,33 @@ class App:
             if name_of(event) not in self.events:
                 raise BadSettings(f"{rules.__qualname__}.{name} returns {name_of(event)}, which no @evolves rule takes")
 
+    def _check_view(self, rules: type, name: str, rule: Callable[..., Any]) -> None:
+        method = self.methods.get(name_of(input_type(rules, name, rule)))
+        if method is None:
+            return
+        for view in returned_types(rule):
+            if view.DESCRIPTOR is not method.output_type:
+                wanted = f"{self.service.full_name}/{method.name} returns {method.output_type.full_name}"
+                raise BadSettings(f"{rules.__qualname__}.{name} returns {name_of(view)}, but {wanted}")
+
     def _add_upcast(self, function: Callable[[Any], Message]) -> None:
         message = input_type(App, getattr(function, "__name__", "upcaster"), function, position=0)
         if name_of(message) in self.events or name_of(message) in self.upcasts:
             raise BadSettings(f"{name_of(message)} is upcast, so no other rule may take it")
         self.upcasts[name_of(message)] = Upcast(message, function)
+
+    def _check_upcasts(self) -> None:
+        """Each chain of upcasts ends at an event that a rule takes."""
+        for name in self.upcasts:
+            seen, newest = [name], name
+            while newest in self.upcasts:
+                newer = returned_types(self.upcasts[newest].function)
+                newest = name_of(newer[0]) if len(newer) == 1 else "no one message"
+                if newest in seen:
+                    raise BadSettings(f"{name} is upcast in a circle: {' → '.join((*seen, newest))}")
+                seen.append(newest)
+            if newest not in self.events:
+                raise BadSettings(f"{name} is upcast to {newest}, which no @evolves rule takes: {' → '.join(seen)}")
 
     def _once(self, table: dict[str, R], rule: R) -> None:
         name = rule.type_name  # type: ignore[attr-defined]  # every rule has one
