@@ -40,12 +40,13 @@ async def run(opening: list[bytes], rest: list[bytes]) -> tuple[float, float]:
     """(seconds of wall clock, of CPU) for all frames."""
     clock, observed, stopping = SystemClock(), Mock(spec=Observed), asyncio.Event()
     async with bennu.log.open("memory:") as log:
-        member = Member(app, 0, 1, log=log, candidate=Candidate("bench", 1_000_000, 3_600_000))
-        await log.create(member.events_topic)
-        await log.create(member.commands_topic)
         intake = Intake(app, clock.wall_us)
+        candidate = Candidate("bench", 1_000_000, 3_600_000)
+        member = Member(app, (0, 1), log=log, candidate=candidate, intake=intake)
+        await log.create(member.topic)
+        await log.create(member.commands_topic)
         stream = Stream(Routes(app, [member]), intake, observed)
-        running = asyncio.create_task(member.run(intake, clock, observed, stopping))
+        running = asyncio.create_task(member.run(clock, observed, stopping))
         while member.partition is None:  # noqa: ASYNC110 - a benchmark may poll
             await asyncio.sleep(0.01)
         for request in opening:

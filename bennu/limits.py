@@ -58,6 +58,8 @@ RETRY_FIRST_MS = 20
 RETRY_MAX_MS = 1_000
 CANDIDACY_WAIT_MS = 1_000
 IDLE_BEFORE_WATCH_MS = 200
+LOG_LOOK_MS = 5_000
+"""How often a leader looks whether the log is there: one that has nothing to append would not notice."""
 STOP_GRACE_MS = 2_000
 REPLY_TIMEOUT_MS = 30_000
 RETRY_HINT_MS = 200

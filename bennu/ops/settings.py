@@ -51,6 +51,11 @@ class ServiceSettings(BaseModel):
         values = (getattr(self, name) for name in type(self).model_fields)
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
+    @property
+    def log_is_embedded(self) -> bool:
+        """Whether the log is ours alone, and so are its topics; a broker's are made by an operator."""
+        return not self.log.startswith("rocketmq:")
+
     def log_credentials(self) -> dict[str, str]:
         """Keyword arguments for `bennu.log.open`."""
         keys = {"access_key": self.log_access_key, "secret_key": self.log_secret_key}

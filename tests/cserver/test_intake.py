@@ -128,7 +128,7 @@ def routes_of_a_stalled_partition() -> tuple[Routes, Partition]:
     fold = AggregateFold(app)
     log = MemoryLog(MemoryBroker())
     replica = Replica(log, "bank-events-0", ReplicaState(fold, partition=0, partitions=1), CLOCK)
-    member = Member(app, 0, 1, log=log, candidate=Candidate("test", 10, 1_000))
+    member = Member(app, (0, 1), log=log, candidate=Candidate("test", 10, 1_000), intake=INTAKE)
     member.partition = Partition(replica, fold)
     return Routes(app, [member]), member.partition
 

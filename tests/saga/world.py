@@ -127,7 +127,7 @@ class SagaLife:
         self._stopping = asyncio.Event()
         candidate = Candidate("saga", window_count=0, window_age_ms=0)
         self.members = [
-            Member(definitions, n, PARTITIONS, log=self.log, candidate=candidate) for n in range(PARTITIONS)
+            Member(definitions, (n, PARTITIONS), log=self.log, candidate=candidate) for n in range(PARTITIONS)
         ]
         context = Context()
         context.run(OWNER.set, self.owner)

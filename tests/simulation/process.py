@@ -46,7 +46,9 @@ class Process:
         self._context.run(OWNER.set, self.owner)
         self._context.run(CLOCK.set, self.clock)
         candidate = Candidate(node=name, window_count=window_count, window_age_ms=7 * 24 * 3600 * 1000)
-        self.members = [Member(app, n, partitions, log=self.log, candidate=candidate) for n in range(partitions)]
+        self.members = [
+            Member(app, (n, partitions), log=self.log, candidate=candidate, intake=INTAKE) for n in range(partitions)
+        ]
         self.routes = Routes(app, self.members)
         self.failure: BaseException | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -58,9 +60,7 @@ class Process:
         observed = Observed(Metrics(), Readiness(), partitions)
         async with asyncio.TaskGroup() as group:
             for member in self.members:
-                group.create_task(
-                    member.run(intake=INTAKE, clock=self.clock, observed=observed, stopping=self._stopping)
-                )
+                group.create_task(member.run(clock=self.clock, observed=observed, stopping=self._stopping))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

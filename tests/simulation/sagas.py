@@ -47,7 +47,7 @@ class Sagas:
         self._process = process
         candidate = Candidate(process.name, window_count=0, window_age_ms=0)
         self.members = [
-            Member(definitions, number, partitions, log=process.log, candidate=candidate)
+            Member(definitions, (number, partitions), log=process.log, candidate=candidate)
             for number in range(partitions)
         ]
         process.call(self._run())

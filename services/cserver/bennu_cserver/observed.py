@@ -22,10 +22,18 @@ class Observed:
         self.unary_seconds = metrics.histogram("bennu_reply_seconds", "From arrival to answer.", way="unary")
         self.frame_seconds = metrics.histogram("bennu_reply_seconds", "From arrival to answer.", way="stream")
 
-    def leading(self, number: int, leads: bool, reason: str) -> None:
+    def leading(self, number: int, leads: bool, *, reason: str) -> None:
         """This process leads the partition, or why it does not."""
         self._leads[number].set(leads)
         if leads:
             self._readiness.met(f"partition-{number}")
         else:
             self._readiness.unmet(f"partition-{number}", reason)
+
+    def log_away(self, number: int, reason: str) -> None:
+        """The log does not answer a partition that this process leads."""
+        self._readiness.unmet(f"partition-{number}", f"the log is away: {reason}")
+
+    def log_answers(self, number: int) -> None:
+        """It does."""
+        self._readiness.met(f"partition-{number}")

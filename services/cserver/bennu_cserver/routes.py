@@ -31,7 +31,7 @@ class Routes:
     def __init__(self, app: App, members: Sequence[Member]) -> None:
         self.app = app
         self._members = members
-        self.topics = frozenset(member.events_topic for member in members)
+        self.topics = frozenset(member.topic for member in members)
 
     def partition_of(self, command: Prepared) -> int:
         """Number of the partition of a command that was prepared for deciding."""

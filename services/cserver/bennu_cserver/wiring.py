@@ -10,11 +10,12 @@ from grpc_reflection.v1alpha import reflection
 import bennu.log
 from bennu.errors import BadSettings
 from bennu.limits import MAX_FRAME_BYTES, MAX_METADATA_BYTES, STOP_GRACE_MS
-from bennu.log.port import Log
 from bennu.ops import addresses
 from bennu.ops.apps import load_app
+from bennu.ops.prepare import prepare
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
+from bennu.ops.stopping import unless
 from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
 from bennu_cserver.edge import Edge
@@ -40,39 +41,33 @@ async def main(settings: CServerSettings, running: Running) -> None:
     observed = Observed(running.metrics, running.readiness, settings.partitions)
     candidate = Candidate(running.node, max(1, settings.window_count // settings.partitions), settings.window_age_ms)
     async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
+        intake = Intake(app, clock.wall_us)
         members = [
-            Member(app, number, settings.partitions, log=log, candidate=candidate)
+            Member(app, (number, settings.partitions), log=log, candidate=candidate, intake=intake)
             for number in range(settings.partitions)
         ]
-        if not settings.log.startswith("rocketmq:"):
-            await create_topics(log, members)
-        intake = Intake(app, clock.wall_us)
         routes = Routes(app, members)
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers(
             (Edge(routes, intake, observed).handlers(), Stream(routes, intake, observed).handlers())
         )
         services = (app.service.full_name, SERVICE)
-        checks = add_checks(server, services)
+        checks = await add_checks(server, services)
         port = bind(server, settings)
         await server.start()
         running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
+        topics = [topic for member in members for topic in member.topics]
         try:
+            if not await unless(running.stop, prepare(log, topics, embedded=settings.log_is_embedded)):
+                return
             async with asyncio.TaskGroup() as group:
                 for member in members:
-                    group.create_task(member.run(intake, clock, observed, running.stop))
+                    group.create_task(member.run(clock, observed, running.stop))
                 telling = group.create_task(tell_health(checks, ("", *services), running.readiness))
                 await running.stop.wait()
                 telling.cancel()
         finally:
             await server.stop(STOP_GRACE_MS / 1000)
-
-
-async def create_topics(log: Log, members: list[Member]) -> None:
-    """The embedded log needs no operator to make its topics."""
-    for member in members:
-        await log.create(member.events_topic)
-        await log.create(member.commands_topic)
 
 
 def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:
@@ -84,9 +79,11 @@ def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:
         raise BadSettings(f"grpc: can't listen on {address}: is the port in use?") from error
 
 
-def add_checks(server: grpc.aio.Server, services: Sequence[str]) -> health.aio.HealthServicer:
-    """The health service and reflection."""
+async def add_checks(server: grpc.aio.Server, services: Sequence[str]) -> health.aio.HealthServicer:
+    """The health service, which says "not serving" for now, and reflection."""
     checks = health.aio.HealthServicer()
+    for service in ("", *services):
+        await checks.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return checks

@@ -78,11 +78,11 @@ class Observed:
         """What the journal already counts when this process begins to lead."""
         self._counted[number] = fold.counts.copy()
 
-    def away(self, number: int, reason: str) -> None:
+    def log_away(self, number: int, reason: str) -> None:
         """The log does not answer a partition that this process leads."""
         self._readiness.unmet(f"partition-{number}", f"the log is away: {reason}")
 
-    def back(self, number: int, lag_records: int) -> None:
+    def log_answers(self, number: int, lag_records: int) -> None:
         """The log answers, and how far the partition is behind its inputs."""
         self._readiness.met(f"partition-{number}")
         self._lag[number].set(lag_records)

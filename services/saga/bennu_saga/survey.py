@@ -50,9 +50,9 @@ class Survey:
         try:
             ends = {topic: (await self._log.bounds(topic))[1] for topic in self._inputs}
         except Unavailable as error:  # its readers say so in the log, and no timer fires meanwhile
-            self._observed.away(number, str(error))
+            self._observed.log_away(number, str(error))
             return
-        self._observed.back(number, self._behind(ends))
+        self._observed.log_answers(number, self._behind(ends))
         if not self._ends:
             self._ends, self._asked_us = ends, asked_us
 

@@ -3,13 +3,12 @@
 import asyncio
 
 import bennu.log
-from bennu.log.port import Log
 from bennu.ops.apps import load_app
+from bennu.ops.prepare import prepare
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
 from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
-from bennu_saga import topics
 from bennu_saga.definitions import Definitions
 from bennu_saga.member import Member, follow_all
 from bennu_saga.observed import Observed
@@ -24,20 +23,15 @@ async def main(settings: SagaSettings, running: Running) -> None:
     candidate = Candidate(running.node, window_count=0, window_age_ms=0)  # no client asks again for a reply
     async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
         members = [
-            Member(definitions, number, settings.partitions, log=log, candidate=candidate)
+            Member(definitions, (number, settings.partitions), log=log, candidate=candidate)
             for number in range(settings.partitions)
         ]
         running.announce()
-        if not await unless(running.stop, prepare(log, members, embedded=not settings.log.startswith("rocketmq:"))):
+        topics = dict.fromkeys(topic for member in members for topic in member.topics)
+        if not await unless(running.stop, prepare(log, topics, embedded=settings.log_is_embedded)):
             return
         if not await unless(running.stop, follow_all(members, clock)):
             return
         async with asyncio.TaskGroup() as group:
             for member in members:
                 group.create_task(member.run(clock, observed, running.stop))
-
-
-async def prepare(log: Log, members: list[Member], *, embedded: bool) -> None:
-    """All topics are there.  Raises `TopicMissing`."""
-    found = [topic for member in members for topic in (member.saga_topic, *member.event_topics, *member.command_topics)]
-    await (topics.create if embedded else topics.check)(log, list(dict.fromkeys(found)))

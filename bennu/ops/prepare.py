@@ -1,26 +1,21 @@
-"""The topics that Saga uses: made where the log is our own, asked for where an operator makes them."""
+"""The topics that a service needs: made where the log is our own, asked for where an operator makes them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 
 from bennu.errors import TopicMissing, Unavailable
 from bennu.log.port import Log
 from bennu.ops.patience import Patience
 
 
-async def create(log: Log, topics: Sequence[str]) -> None:
-    """The embedded log needs no operator to make its topics.  A log that is away is waited for."""
-    await _each(topics, log.create)
-
-
-async def check(log: Log, topics: Sequence[str]) -> None:
-    """Return once all are there; a log that is away is waited for.  Raises `TopicMissing`."""
+async def prepare(log: Log, topics: Iterable[str], *, embedded: bool) -> None:
+    """Return once all are there; one that is away is waited for.  Raises `TopicMissing` where an operator must act."""
     try:
-        await _each(topics, log.bounds)
+        await _each(topics, log.create if embedded else log.bounds)
     except TopicMissing as error:
         raise TopicMissing(f"{error}; make it with `bennu topics create`") from error
 
 
-async def _each(topics: Sequence[str], ask: Callable[[str], Awaitable[object]]) -> None:
+async def _each(topics: Iterable[str], ask: Callable[[str], Awaitable[object]]) -> None:
     patience = Patience("log")
     for topic in topics:
         while not await _answered(ask, topic, patience=patience):
