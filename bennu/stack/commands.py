@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -41,37 +41,34 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start a log and a Postgres in the background, and print their addresses."""
-    with told():
-        state = read_state(folder)
-        if state is None:
-            state = start(folder.absolute(), log)
-        elif state.log != log:
-            raise BadSettings(f"the stack in {folder} is up with --log {state.log}: take it down first")
-        else:
-            typer.echo(f"the stack in {folder} is up already", err=True)
-        show(state, as_json=as_json)
+    state = read_state(folder)
+    if state is None:
+        state = start(folder.absolute(), log)
+    elif state.log != log:
+        raise BadSettings(f"the stack in {folder} is up with --log {state.log}: take it down first")
+    else:
+        typer.echo(f"the stack in {folder} is up already", err=True)
+    show(state, as_json=as_json)
 
 
 @app.command()
 def down(folder: Folder = DEFAULT_FOLDER) -> None:
     """End the stack; its data stays."""
-    with told():
-        state = read_state(folder)
-        if state is None:
-            typer.echo(f"the stack in {folder} is not up")
-            return
-        end(folder, state.pid)
-        typer.echo(f"the stack in {folder} is down")
+    state = read_state(folder)
+    if state is None:
+        typer.echo(f"the stack in {folder} is not up")
+        return
+    end(folder, state.pid)
+    typer.echo(f"the stack in {folder} is down")
 
 
 @app.command()
 def status(folder: Folder = DEFAULT_FOLDER, *, as_json: AsJson = False) -> None:
     """Print the addresses; exit status 1 when the stack is not up."""
-    with told():
-        state = read_state(folder)
-        if state is None:
-            raise Unavailable(f"the stack in {folder} is not up: start it with `bennu stack up`")
-        show(state, as_json=as_json)
+    state = read_state(folder)
+    if state is None:
+        raise Unavailable(f"the stack in {folder} is not up: start it with `bennu stack up`")
+    show(state, as_json=as_json)
 
 
 def start(folder: Path, log: LogKind) -> State:
@@ -142,13 +139,3 @@ def until(asked: Callable[[], T | None], *, timeout_s: float, why: str) -> T:
             raise Unavailable(why)
         time.sleep(POLL_S)
     return answer
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """An error is one message on standard error and exit status 1."""
-    try:
-        yield
-    except (BadSettings, Unavailable) as problem:
-        typer.echo(f"error: {problem}", err=True)
-        raise typer.Exit(1) from None
