@@ -44,6 +44,8 @@ class World:
         """Errors of tasks that nobody waited for."""
         self.loop.set_exception_handler(lambda _, context: self.unheard.append(repr(context.get("exception"))))
         self._tasks: set[asyncio.Task[None]] = set()
+        self.shuns = self.random.random() < 0.5
+        """Commands are not sent to a process that is paused: nothing of its own tells it that it was deposed."""
         self.slow_clocks = False
         """A clock was set back so far that new ids seem to come from the future."""
         self.lost = 0.03
@@ -103,7 +105,7 @@ class World:
 
     def somebody(self) -> Process | None:
         """Whom a client asks: mostly one that believes it leads."""
-        leaders = self.leaders()
+        leaders = [process for process in self.leaders() if not (self.shuns and process.owner.paused)]
         if leaders and self.random.random() < 0.9:
             return self.random.choice(leaders)
         return self.random.choice(self.slots)
