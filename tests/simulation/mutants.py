@@ -222,7 +222,7 @@ MUTANTS = (
         (Replica, "take_over", lead_on_after_unknown),
         (FencedJournal, "take", own_by_number),
     ),
-    _mutant("speculation is kept on stepping down", 1, (Replica, "__init__", begin_with_what_was_decided)),
+    _mutant("speculation is kept on stepping down", 47, (Replica, "__init__", begin_with_what_was_decided)),
     _mutant("a second EpochStart of an epoch is effective", 2, (JournalReader, "_epoch", second_epoch_start)),
     _mutant("a batch's number and chain are not checked", 5, (JournalReader, "_batch", batch_unchecked)),
     _mutant("batches of old epochs count", 5, (JournalReader, "_batch", old_epochs_count)),

@@ -17,7 +17,7 @@ from tests.simulation.simulate import simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMOKE_SEEDS = 120
-OTHER_SEEDS = 40
+OTHER_SEEDS = 60
 """How many seeds a mutant may survive beside the one that is written down for it."""
 
 
