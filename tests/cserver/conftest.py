@@ -22,9 +22,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 def serving(found: Server) -> Iterator[Server]:
     """Start it, and see that it ends well."""
-    found.start()
-    try:
+    with found:
+        found.start()
         yield found
-    finally:
-        errors, code = found.errors(), found.stop()
-    assert (errors, code) == ([], 0)
+        assert (found.errors(), found.stop()) == ([], 0)

@@ -77,7 +77,7 @@ def failed(error: grpc.RpcError) -> Answer:
 
 
 class Server:
-    """One CServer over a log of its own."""
+    """One CServer over a log of its own; as a context manager it leaves no process behind."""
 
     def __init__(self, directory: Path, *, app: str = "bank.app:app", partitions: int = 2, log_url: str = "") -> None:
         self.log_url = log_url or f"sqlite:{directory / 'log'}"
@@ -86,6 +86,13 @@ class Server:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
         environ["PYTHONPATH"] = str(ROOT)  # for apps that stand in the tests
         self.process = Service("cserver", flags, directory=directory, environ=environ)
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave no process behind, whatever the test found."""
+        self.process.kill()
 
     def start(self) -> None:
         """Run it until it leads all its partitions."""
@@ -191,7 +198,7 @@ class Server:
 
     async def _append(self, body: bytes, partition: int) -> None:
         async with bennu.log.open(self.log_url) as log:
-            await log.append(f"bank-commands-{partition}", body)
+            await log.append(f"bank-commands-{partition}", body, timeout_ms=TIMEOUT_S * 1000)
 
     def write(self, body: bytes, partition: int = 0) -> EventBatch:
         """Append to a command log; the batch of the journal that took the record."""
@@ -200,7 +207,7 @@ class Server:
     async def _write(self, body: bytes, partition: int) -> EventBatch:
         commands, events = f"bank-commands-{partition}", f"bank-events-{partition}"
         async with asyncio.timeout(TIMEOUT_S), bennu.log.open(self.log_url) as log:
-            offset = await log.append(commands, body)
+            offset = await log.append(commands, body, timeout_ms=TIMEOUT_S * 1000)
             async with aclosing(log.read(events, 0)) as chunks:
                 async for chunk in chunks:
                     for record in chunk:

@@ -57,10 +57,10 @@ async def written(log_url: str, spoil: Callable[[EventBatch], bytes]) -> None:
 @pytest.mark.parametrize(("spoil", "reason"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_journal_stops_the_service(tmp_path: Path, spoil: Callable[[EventBatch], bytes], reason: str) -> None:
     """Nothing is skipped and nothing served: the process names the record and why it can't go on."""
-    server = Server(tmp_path, partitions=1)
-    asyncio.run(written(server.log_url, spoil))
-    server.launch()
-    assert server.ended() == 70
+    with Server(tmp_path, partitions=1) as server:
+        asyncio.run(written(server.log_url, spoil))
+        server.launch()
+        assert server.ended() == 70
     said = str(server.logged("stopped")[-1]["reason"])
     assert said.startswith(f"{TOPIC}, offset 2: ")
     assert reason in said
@@ -68,12 +68,11 @@ def test_a_broken_journal_stops_the_service(tmp_path: Path, spoil: Callable[[Eve
 
 def test_another_number_of_partitions_is_refused(tmp_path: Path) -> None:
     """The number of partitions is fixed when a journal is created: exit 78, with both numbers."""
-    server = Server(tmp_path, partitions=1)
-    server.start()
-    server.stop()
-    another = Server(tmp_path, partitions=3)
-    another.launch()
-    assert another.ended() == 78
+    with Server(tmp_path, partitions=1) as server, Server(tmp_path, partitions=3) as another:
+        server.start()
+        server.stop()
+        another.launch()
+        assert another.ended() == 78
     reason = str(another.logged("stopped")[-1]["reason"])
     assert "0 of 1" in reason
     assert "0 of 3" in reason

@@ -149,11 +149,11 @@ def test_positions_and_numbers_outlive_the_process(own_server: Server) -> None:
 
 def test_a_missing_number_stops_the_service(tmp_path: Path) -> None:
     """Commands are missing, and compensation relies on their order: exit 70 with topic, offset and reason."""
-    server = Server(tmp_path)
-    server.start()
-    server.write(batch_of([OPEN]).SerializeToString())
-    server.append(numbered(2, "n2"))
-    assert server.ended() == 70
+    with Server(tmp_path) as server:
+        server.start()
+        server.write(batch_of([OPEN]).SerializeToString())
+        server.append(numbered(2, "n2"))
+        assert server.ended() == 70
     reason = str(server.logged("stopped")[-1]["reason"])
     assert "bank-commands-0, offset 1" in reason
     assert "commands are missing" in reason

@@ -76,9 +76,8 @@ def test_metrics_count_what_was_done(server: Server) -> None:
 def test_a_log_that_is_away_is_waited_for(tmp_path: Path) -> None:
     """Without its log the process stands, not ready, says so in words, and answers that nothing is known yet."""
     away = f"rocketmq://127.0.0.1:{free_port()}?namesrv=127.0.0.1:{free_port()}"
-    server = Server(tmp_path, log_url=away)
-    server.launch()
-    try:
+    with Server(tmp_path, log_url=away) as server:
+        server.launch()
         server.wait_for_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         status, body = server.ops("/readyz")
         assert status == 503
@@ -87,6 +86,4 @@ def test_a_log_that_is_away_is_waited_for(tmp_path: Path) -> None:
         assert (answer.code, answer.reason) == ("UNAVAILABLE", "OUTCOME_UNKNOWN")
         assert answer.retry_ms > 0
         assert "127.0.0.1" in server.first_line_with('"waiting')
-    finally:
-        code = server.stop()
-    assert code == 0
+        assert server.stop() == 0
