@@ -46,7 +46,8 @@ def register(app: typer.Typer) -> None:
         from bennu.stack.suite import Suite, SuiteSettings
 
         began_s = time.monotonic()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to end: KeyboardInterrupt
+        for number in (signal.SIGTERM, signal.SIGINT):  # a shell has its `bennu dev &` ignore the latter
+            signal.signal(number, signal.default_int_handler)  # one way to end: KeyboardInterrupt
         if kind is not LogKind.SQLITE:  # whose client may have to tell that it is away, and not on standard output
             from bennu.ops import logging
 
@@ -56,10 +57,9 @@ def register(app: typer.Typer) -> None:
         with held(folder.absolute()):
             refuse_if_taken(grpc)
             typer.echo(f"starting {domain.name} in {folder}: the log ({kind}), Postgres and three services", err=True)
-            with Suite(settings, folder) as suite:
+            with Suite(settings, folder) as suite, suppress(KeyboardInterrupt):
                 show(suite, domain, seconds=time.monotonic() - began_s, as_json=as_json)
-                with suppress(KeyboardInterrupt):
-                    watch(suite)
+                watch(suite)
         typer.echo("stopped", err=True)
 
 

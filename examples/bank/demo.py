@@ -7,6 +7,7 @@ every row of the tables against a recomputation from the journal.  Exit code 0 o
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,7 @@ def demo(  # noqa: PLR0913  each is a flag
 ) -> None:
     """Run the bank here, all of it, and count the money.  Nothing is left behind."""
     logging.configure("warning")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its `bennu demo &` ignore it
     plan = Plan(accounts=accounts, transfers=transfers, clients=clients, seed=seed)
     settings = SuiteSettings("bank.app:app", bank.name, kind, partitions)
     typer.echo(f"seed {seed}; starting the log ({kind}), Postgres, CServer, Saga and QServer ...")

@@ -16,6 +16,10 @@ END_TIMEOUT_S = 6.0
 """Three seconds are promised; this is for a machine that has other things to do."""
 
 
+IN_THE_BACKGROUND = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
+"""A shell has what it runs by `… &` ignore SIGINT; our commands must heed it all the same."""
+
+
 class Running:
     """`bennu ARGUMENTS`, its output line by line, and what it started."""
 
@@ -23,7 +27,7 @@ class Running:
         self._err = folder / "stderr"
         with self._err.open("w") as err:
             self.process = subprocess.Popen(
-                [*BENNU, *arguments],
+                [*IN_THE_BACKGROUND, *BENNU, *arguments],
                 cwd=folder,
                 env=environment(environ),
                 stdin=subprocess.DEVNULL,

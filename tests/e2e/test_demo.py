@@ -19,7 +19,6 @@ from bank.demo_run import run as run_plan
 from bennu.cli.told import run_told
 from bennu.stack.suite import Suite
 from tests.cli.running import Running, folder_for_all, running
-from tests.cli.shell import loggers_put_back
 from tests.stack.processes import alive
 
 PLAN = Plan(accounts=200, transfers=300, clients=4, seed=1)
@@ -146,8 +145,7 @@ def test_a_table_that_was_tampered_with_is_noticed(
         return await run_plan(plan, suite, say=saying)
 
     monkeypatch.setattr(demo, "run", spoilt)
-    with loggers_put_back():
-        code = run_told(demo.build, ["--accounts", "100", "--transfers", "20", "--json"], name="bennu demo")
+    code = run_told(demo.build, ["--accounts", "100", "--transfers", "20", "--json"], name="bennu demo")
     told = capfd.readouterr()
     assert code == 1
     assert told.err.startswith("error: ")
