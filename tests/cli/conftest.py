@@ -1,15 +1,13 @@
 """A shell for each test, in a folder of its own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Shell, loggers_put_back
+from tests.cli.shell import Shell
 
 
 @pytest.fixture
-def bennu(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shell]:
+def bennu(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
     """`bennu("topics", "list")`."""
-    with loggers_put_back():
-        yield Shell(capsys, monkeypatch, tmp_path)
+    return Shell(capsys, monkeypatch, tmp_path)

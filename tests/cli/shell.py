@@ -1,17 +1,14 @@
 """The command `bennu` as a shell has it: arguments in; exit code, standard output and standard error out."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import structlog
 
 from bennu.cli.main import run as run_here
 
@@ -57,19 +54,6 @@ class Shell:
         self._capsys.readouterr()
         code = run_here([str(argument) for argument in arguments])
         return Ended(code, *self._capsys.readouterr())
-
-
-@contextmanager
-def loggers_put_back() -> Iterator[None]:
-    """For a command in this process: it says where log lines go, for the whole process."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
