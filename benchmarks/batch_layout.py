@@ -77,7 +77,7 @@ def columns(batch_class: Any) -> bytes:
     return bytes(batch.SerializeToString())
 
 
-def replay_rows(batch_class: Any, body: bytes, state: dict[str, int], window: dict[str, bytes]) -> None:
+def replay_rows(batch_class: Any, body: bytes, state: dict[str, int], *, window: dict[str, bytes]) -> None:
     """Fold a batch of rows."""
     for entry in batch_class.FromString(body).entries:
         for event in entry.events:
@@ -86,7 +86,7 @@ def replay_rows(batch_class: Any, body: bytes, state: dict[str, int], window: di
         window[entry.command_id] = entry.digest + entry.events[0].payload
 
 
-def replay_columns(batch_class: Any, body: bytes, state: dict[str, int], window: dict[str, bytes]) -> None:
+def replay_columns(batch_class: Any, body: bytes, state: dict[str, int], *, window: dict[str, bytes]) -> None:
     """Fold a batch of columns."""
     batch = batch_class.FromString(body)
     first, digests, events = 0, batch.digests, list(batch.events)
@@ -106,7 +106,7 @@ def rate(replay: Callable[..., None], batch_class: Any, body: bytes) -> float:
         window: dict[str, bytes] = {}
         began = perf_counter()
         for _ in range(BATCHES):
-            replay(batch_class, body, state, window)
+            replay(batch_class, body, state, window=window)
         found.append(ENTRIES * BATCHES / (perf_counter() - began))
     return statistics.median(found)
 

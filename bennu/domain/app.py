@@ -110,7 +110,7 @@ class App:
             evolve = partial(rule, instance)
             self._once(self.events, EventRule(name_of(message), message, key_of(message), number, evolve))
         for name, rule in rules_of(rules, "decides"):
-            self._add_decision(rules, name, partial(rule, instance), number)
+            self._add_decision(rules, name, partial(rule, instance), number=number)
             self._check_events(rules, name, rule)
         for name, rule in rules_of(rules, "answers"):
             message = input_type(rules, name, rule)
@@ -118,7 +118,7 @@ class App:
             answer = partial(rule, instance)
             self._once(self.queries, QueryRule(name_of(message), message, key_of(message), number, answer))
 
-    def _add_decision(self, rules: type, name: str, rule: partial[Any], number: int) -> None:
+    def _add_decision(self, rules: type, name: str, rule: partial[Any], *, number: int) -> None:
         message = input_type(rules, name, rule.func)
         wants_context = len(inspect.signature(rule.func).parameters) > 3
         decide: Decide = rule if wants_context else _without_context(rule)

@@ -73,18 +73,18 @@ def _from_file(path: str, service: str) -> dict[str, Given]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadSettings(f"{path}: {error}") from error
     tables = {name: content.pop(name) for name in names.OWN if name in content}
-    _check_keys(path, "", content, names.known())
+    _check_keys(path, "", content, known=names.known())
     for owner, table in tables.items():
         if not isinstance(table, dict):
             raise BadSettings(f"{path}: {owner} must be a table, written [{owner}]")
-        _check_keys(path, f"{owner}.", table, names.known_to(owner))
+        _check_keys(path, f"{owner}.", table, known=names.known_to(owner))
     given = {name: Given(value, f"{path}: {name}") for name, value in content.items()}
     own = tables.get(service, {})
     put(given, {name: Given(value, f"{path}: {service}.{name}") for name, value in own.items()})
     return given
 
 
-def _check_keys(path: str, table: str, content: Mapping[str, object], known: frozenset[str]) -> None:
+def _check_keys(path: str, table: str, content: Mapping[str, object], *, known: frozenset[str]) -> None:
     for name in content:
         if name not in known:
             raise _unknown(f"{table}{name}", (f"{table}{other}" for other in known), f"{path}: no key is called")

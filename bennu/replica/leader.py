@@ -39,7 +39,7 @@ class Replica:
     """State and position of one journal in one process; begins as a follower that has read nothing."""
 
     def __init__(
-        self, log: Log, topic: str, state: ReplicaState, clock: Clock, *, chance: random.Random | None = None
+        self, log: Log, topic: str, state: ReplicaState, *, clock: Clock, chance: random.Random | None = None
     ) -> None:
         self.log = log
         self.state = state

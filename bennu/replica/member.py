@@ -91,7 +91,7 @@ class Member(ABC, Generic[F, P, O]):
     def _nothing(self, clock: Clock) -> tuple[Replica, F]:
         fold = self.new_fold()
         state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
-        return Replica(self.log, self.topic, state, clock), fold
+        return Replica(self.log, self.topic, state, clock=clock), fold
 
     async def run(self, clock: Clock, observed: O, stopping: asyncio.Event) -> None:
         """Until stopped.  Raises `Final` errors; anything that can be mended by rebuilding is."""

@@ -52,7 +52,7 @@ class ReplyWindow:
         """Whether an id that is not kept may have been answered before: a UUIDv7 not newer than one evicted."""
         return bool(self.floor) and is_uuid7(command_id) and command_id[:TIME_CHARS].lower() <= self.floor
 
-    def add(self, command_id: str, digest: bytes, outcome: int, reply: bytes) -> None:
+    def add(self, command_id: str, digest: bytes, *, outcome: int, reply: bytes) -> None:
         """Keep the reply of an entry of the batch that `end_batch` will close."""
         self._replies[command_id] = b"%b%c%b" % (digest, outcome, reply)
         self._recent.append(command_id)

@@ -127,7 +127,7 @@ def routes_of_a_stalled_partition() -> tuple[Routes, Partition]:
     """A partition whose task decides nothing, so that all it is given stays in line."""
     fold = AggregateFold(app)
     log = MemoryLog(MemoryBroker())
-    replica = Replica(log, "bank-events-0", ReplicaState(fold, partition=0, partitions=1), CLOCK)
+    replica = Replica(log, "bank-events-0", ReplicaState(fold, partition=0, partitions=1), clock=CLOCK)
     member = Member(app, (0, 1), log=log, candidate=Candidate("test", 10, 1_000), intake=INTAKE)
     member.partition = Partition(replica, fold)
     return Routes(app, [member]), member.partition

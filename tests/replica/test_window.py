@@ -21,23 +21,23 @@ def window(count: int = 1_000, age_us: int = 10**12) -> ReplyWindow:
 def add(to: ReplyWindow, at_us: int, *ids: str) -> None:
     """A batch that answers these ids."""
     for command_id in ids:
-        to.add(command_id, DIGEST, 0, command_id.encode())
+        to.add(command_id, DIGEST, outcome=0, reply=command_id.encode())
     to.end_batch(at_us)
 
 
 def test_a_kept_reply_is_what_was_given() -> None:
     """Digest, outcome and bytes come back as they went in, an empty reply too."""
     found = window()
-    found.add("a", DIGEST, 2, b"")
+    found.add("a", DIGEST, outcome=2, reply=b"")
     found.end_batch(1)
-    assert found.get("a") == Kept(DIGEST, 2, b"")
+    assert found.get("a") == Kept(DIGEST, outcome=2, reply=b"")
     assert found.get("b") is None
 
 
 def test_a_reply_is_there_before_its_batch_ends() -> None:
     """The second of two equal commands in one batch finds the first."""
     found = window()
-    found.add("a", DIGEST, 0, b"reply")
+    found.add("a", DIGEST, outcome=0, reply=b"reply")
     assert found.get("a") is not None
 
 

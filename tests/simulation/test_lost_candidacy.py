@@ -43,7 +43,7 @@ class OvertakenLog(MemoryLog):
 
 def replica_on(log: MemoryLog) -> Replica:
     state = ReplicaState(AggregateFold(app), partition=0, partitions=1)
-    return Replica(log, TOPIC, state, ManualClock())
+    return Replica(log, TOPIC, state, clock=ManualClock())
 
 
 def candidate(node: str) -> Candidate:

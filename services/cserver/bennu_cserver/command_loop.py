@@ -119,7 +119,7 @@ class Partition:
             return
         decision = self._rule(command, self.replica.tick())
         self.replica.open.add(command, decision)
-        window.add(command.command_id, command.digest, decision.outcome, decision.answer)
+        window.add(command.command_id, command.digest, outcome=decision.outcome, reply=decision.answer)
         submission.replies.append(reply_of(decision.outcome, decision.answer))
 
     def _rule(self, command: Prepared, recorded_at_us: int) -> Decision:

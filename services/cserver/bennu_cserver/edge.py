@@ -54,15 +54,15 @@ class Edge:
             try:
                 metadata = checked(context)
                 if query is not None:
-                    return await self._query(query, request, metadata, context)
-                return await self._command(name, request, metadata, context)
+                    return await self._query(query, request, metadata, context=context)
+                return await self._command(name, request, metadata, context=context)
             except Refused as refused:
                 self._observed.refused.inc()
                 return await end(context, refused.reply, ())
 
         return handle
 
-    async def _command(self, name: str, request: bytes, metadata: dict[str, str | bytes], context: Context) -> bytes:
+    async def _command(self, name: str, request: bytes, metadata: dict[str, str | bytes], *, context: Context) -> bytes:
         began_s = perf_counter()
         key = metadata.get("idempotency-key")
         command_id = None if key is None else str(key)
@@ -74,7 +74,7 @@ class Edge:
         return await end(context, replies[0], (("bennu-position", token), ("idempotency-key", prepared.command_id)))
 
     async def _query(
-        self, rule: QueryRule, request: bytes, metadata: dict[str, str | bytes], context: Context
+        self, rule: QueryRule, request: bytes, metadata: dict[str, str | bytes], *, context: Context
     ) -> bytes:
         consistency = str(metadata.get("bennu-consistency", "default"))
         if consistency not in ("default", "linearizable"):

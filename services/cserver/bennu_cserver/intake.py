@@ -59,7 +59,7 @@ class Intake:
             raise invalid(f"{type_name!r} is not a command of {self._app.service.full_name}")
         if command_id is not None and command_id.startswith(COMMAND_ID_PREFIX):
             raise invalid(f"command ids that begin with {COMMAND_ID_PREFIX} are for sagas", "idempotency-key")
-        return self._prepared(rule, payload, self._identified(command_id), origin)
+        return self._prepared(rule, payload, self._identified(command_id), origin=origin)
 
     def from_log(self, type_name: str, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
         """A command of a log: one that can't be decided is prepared all the same, to be journaled as rejected."""
@@ -67,7 +67,7 @@ class Intake:
         try:
             if rule is None:
                 raise invalid(f"{type_name!r} is not a command of app `{self._app.name}`")
-            return self._prepared(rule, payload, self._identified(command_id), origin)
+            return self._prepared(rule, payload, self._identified(command_id), origin=origin)
         except Refused as refused:
             digest = payload_digest(type_name, payload)
             refusal = (refused.reason, str(refused))
@@ -77,7 +77,7 @@ class Intake:
         """A query.  Raises `Refused`."""
         return self._parsed(rule, payload)
 
-    def _prepared(self, rule: CommandRule, payload: bytes, command_id: str, origin: Origin) -> Prepared:
+    def _prepared(self, rule: CommandRule, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
         message = self._parsed(rule, payload)
         digest = payload_digest(rule.type_name, message.SerializeToString(deterministic=True))
         return Prepared(command_id, rule.type_name, rule, message, digest, origin)

@@ -49,7 +49,7 @@ class CommandLogReader:
         """The record's commands; none if it is garbage, so that only the position moves."""
         try:
             batch = parse_commands(body)
-            commands = [self._command(intake, batch, i, offset) for i in range(len(batch.payloads))]
+            commands = [self._command(intake, batch, i, offset=offset) for i in range(len(batch.payloads))]
         except GarbageRecord as error:
             logger.warning(
                 "garbage in the command log passed over", topic=self._topic, offset=offset, reason=str(error)
@@ -61,7 +61,7 @@ class CommandLogReader:
         found.input_topic, found.input_offset = self._topic, offset + 1
         return found
 
-    def _command(self, intake: Intake, batch: CommandBatch, i: int, offset: int) -> Prepared:
+    def _command(self, intake: Intake, batch: CommandBatch, i: int, *, offset: int) -> Prepared:
         type_name = batch.types[batch.type_indexes[i]]
         own_id, place = batch.command_ids[i] if batch.command_ids else "", f"{self._topic}/{offset}/{i}"
         origin = origin_at(batch, i)

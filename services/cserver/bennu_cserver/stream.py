@@ -60,11 +60,11 @@ class Stream:
                 except Refused as refused:
                     problem = refused
                     break
-                task = group.create_task(self._answer(frame, origin, context, writing))
+                task = group.create_task(self._answer(frame, origin, context, writing=writing))
                 task.add_done_callback(lambda _: slots.release())
         return problem
 
-    async def _answer(self, frame: CommandFrame, origin: Origin, context: Context, writing: asyncio.Lock) -> None:
+    async def _answer(self, frame: CommandFrame, origin: Origin, context: Context, *, writing: asyncio.Lock) -> None:
         began_s = perf_counter()
         answer = await self.answer(frame, origin)
         self._observed.streamed.inc(len(answer.codes))

@@ -83,7 +83,7 @@ async def move(connection: Connection, place: Place, *, old: Position, new: Posi
         raise PositionMoved(f"{place}: another projector has moved the position from offset {old.offset}")
 
 
-async def begun(connection: Connection, app: str, projection: str, generation: int) -> bool:
+async def begun(connection: Connection, app: str, projection: str, *, generation: int) -> bool:
     """Whether anything was ever projected into this generation."""
     return bool(await connection.fetchval(_BEGUN, app, projection, generation))
 

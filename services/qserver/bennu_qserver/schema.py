@@ -45,7 +45,7 @@ async def create_tables(connection: Connection, projections: Sequence[CompiledPr
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(projection.app)}")
         filled = [table.name for table in projection.tables if await _has_rows(connection, table)]
         # Only now: another process may commit rows and position at any time, and rows that are seen have theirs.
-        begun = await positions.begun(connection, projection.app, projection.name, projection.generation)
+        begun = await positions.begun(connection, projection.app, projection.name, generation=projection.generation)
         for table in projection.tables:
             await _create_table(connection, table, begun=begun)
         if filled and not begun:
