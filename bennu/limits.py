@@ -54,6 +54,8 @@ DIGEST_EVERY_BATCHES = 64
 APPEND_TIMEOUT_MS = 3_000
 RESOLVE_TIMEOUT_MS = 15_000
 """An append unresolved for so long makes the leader step down and rebuild."""
+TAIL_LOST_AFTER_MS = 2_000
+"""A log that ends before what was read from it, for so long, has lost its end."""
 RETRY_FIRST_MS = 20
 RETRY_MAX_MS = 1_000
 CANDIDACY_WAIT_MS = 1_000
@@ -66,4 +68,4 @@ RETRY_HINT_MS = 200
 
 assert BATCH_BYTES + BATCH_SLACK_BYTES + MAX_DECISION_BYTES < MAX_RECORD_BYTES, "a batch with one more command must fit"
 assert MAX_COMMAND_BYTES < MAX_FRAME_BYTES <= MAX_RECORD_BYTES
-assert APPEND_TIMEOUT_MS < RESOLVE_TIMEOUT_MS < REPLY_TIMEOUT_MS
+assert TAIL_LOST_AFTER_MS < APPEND_TIMEOUT_MS < RESOLVE_TIMEOUT_MS < REPLY_TIMEOUT_MS

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from bennu.errors import AppendRefused, AppendUnknown, BennuError, Final, OffsetBeyondTail, Unavailable
-from bennu.limits import APPEND_TIMEOUT_MS, RESOLVE_TIMEOUT_MS, RETRY_FIRST_MS, RETRY_MAX_MS
+from bennu.limits import APPEND_TIMEOUT_MS, RESOLVE_TIMEOUT_MS, RETRY_FIRST_MS, RETRY_MAX_MS, TAIL_LOST_AFTER_MS
 from bennu.log.port import Log
 from bennu.replica.journal import JournalReader, Verdict, decode
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
@@ -40,6 +40,7 @@ class FencedJournal:
         self._chance = chance
         self.reader = reader
         self.topic = reader.position.topic
+        self._short_since_s: float | None = None
 
     async def append(self, body: bytes, record: EpochStart | EventBatch) -> None:
         """Return once `body` is effective.  Raises `Deposed`, `Unresolved`, or `Final` errors of log and journal."""
@@ -80,8 +81,18 @@ class FencedJournal:
         except Unavailable:
             return False
         if end < self.reader.position.offset:
-            raise OffsetBeyondTail(f"{self.topic}: ends at offset {end}, but {self.reader.position.offset} was read")
+            self._short_of(end)
+            return False
+        self._short_since_s = None
         return await self.read(end, own=own)
+
+    def _short_of(self, end: int) -> None:
+        """Raise `OffsetBeyondTail` if it stays so short: a broker that has just started may say so for a moment."""
+        now_s = asyncio.get_running_loop().time()
+        if self._short_since_s is None:
+            self._short_since_s = now_s
+        if now_s - self._short_since_s >= TAIL_LOST_AFTER_MS / 1000:
+            raise OffsetBeyondTail(f"{self.topic}: ends at offset {end}, but {self.reader.position.offset} was read")
 
     async def read(self, end: int, own: bytes | None = None) -> bool:
         """Read up to `end`; whether `own` was among it and effective."""

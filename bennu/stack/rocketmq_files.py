@@ -97,8 +97,9 @@ def proxy_settings(ports: Ports, *, local: bool) -> dict[str, object]:
         "remotingAccessAddr": HOST,
         "grpcServerPort": ports.grpc,
         "remotingListenPort": ports.proxy,
-        # The topics of a broker that was restarted are refused until its routes are asked for again; 20 s otherwise.
+        # A restarted broker's topics are refused until it is asked for routes and types again; every 20 s otherwise.
         "topicRouteServiceCacheRefreshSeconds": 1,
+        "topicConfigCacheRefreshSeconds": 1,
     }
 
 

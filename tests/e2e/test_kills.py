@@ -111,22 +111,31 @@ async def _off_the_loop(*steps: Callable[[], None]) -> None:
 
 
 async def scenario(folder: Path) -> None:
-    """Load, the kills, and then all invariants."""
+    """All of it, on a RocketMQ of its own."""
     settings = SuiteSettings("bank.app:app", app.name, LogKind.ROCKETMQ, PARTITIONS, f"{HOST}:{free_port()}")
     async with Suite(settings, folder) as suite, bennu.log.open(suite.log_url) as log:
-        load = Load(suite.grpc, SEED)
-        await asyncio.wait_for(load.prepare(), PROGRESS_TIMEOUT_S)
-        running = asyncio.create_task(load.run(CALLERS))
-        await load.wait_for(PROGRESS_TRANSFERS, PROGRESS_TIMEOUT_S)
-        await each_part_killed(suite, load)
-        load.stopping = True
-        await asyncio.wait_for(running, PROGRESS_TIMEOUT_S)
-        found = await settled(log, load)
-        assert all(found[name][REQUESTED] == 1 for name in load.acknowledged)
-        assert all(seen[COMPLETED] + seen[FAILED] == 1 for seen in found.values())
-        assert any(seen[FAILED] for seen in found.values()), "the load must compensate some"
-        await tables_agree(log, suite.dsn, money_minor=load.accounts * 1_000_000)
-        await repeat_some(load)
+        try:
+            await exercise(suite, log)
+        finally:
+            for service in suite.services.values():  # shown if the test fails
+                print(f"--- {service.program.name}\n{service.last_lines()}")
+
+
+async def exercise(suite: Suite, log: Log) -> None:
+    """The load, the kills, and then all invariants."""
+    load = Load(suite.grpc, SEED)
+    await asyncio.wait_for(load.prepare(), PROGRESS_TIMEOUT_S)
+    running = asyncio.create_task(load.run(CALLERS))
+    await load.wait_for(PROGRESS_TRANSFERS, PROGRESS_TIMEOUT_S)
+    await each_part_killed(suite, load)
+    load.stopping = True
+    await asyncio.wait_for(running, PROGRESS_TIMEOUT_S)
+    found = await settled(log, load)
+    assert all(found[name][REQUESTED] == 1 for name in load.acknowledged)
+    assert all(seen[COMPLETED] + seen[FAILED] == 1 for seen in found.values())
+    assert any(seen[FAILED] for seen in found.values()), "the load must compensate some"
+    await tables_agree(log, suite.dsn, money_minor=load.accounts * 1_000_000)
+    await repeat_some(load)
 
 
 def test_each_part_is_killed_under_load() -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from bennu.errors import Final, OffsetBeyondTail
-from bennu.limits import RESOLVE_TIMEOUT_MS
+from bennu.limits import RESOLVE_TIMEOUT_MS, TAIL_LOST_AFTER_MS
 from bennu.log.memory import NO_FAULTS, Faults, MemoryBroker, MemoryLog
 from bennu.log.port import MAX_RECORD_BYTES
 from bennu.replica.fenced import Deposed, FencedJournal, Unresolved
@@ -208,12 +208,14 @@ def test_a_record_that_no_log_takes_is_final() -> None:
 
 
 def test_a_reader_at_a_lost_end_stops() -> None:
-    """Also without appending: the log ends before what was read."""
+    """Also without appending: the log ends before what was read, and stays so; for a moment it may seem to."""
 
     async def body() -> None:
         broker, leader = await led()
         await leader.append()
         broker.truncate(TOPIC, 1)
+        assert not await leader.journal.read_to_tail()
+        await asyncio.sleep(TAIL_LOST_AFTER_MS / 1000)
         with pytest.raises(OffsetBeyondTail, match="ends at offset 1, but 2 was read"):
             await leader.journal.read_to_tail()
 

@@ -36,6 +36,8 @@ _FINAL_CODES = {
     definition.MESSAGE_BODY_EMPTY,
 }
 _LATER_CODES = {definition.TOO_MANY_REQUESTS, definition.TOPIC_NOT_FOUND, definition.UNRECOGNIZED_CLIENT_TYPE}
+_UNTOLD = "expected type is UNSPECIFIED"
+"""A proxy that could not ask the topic's broker, because it was being restarted, takes the topic to have no type."""
 _FINAL_RPC_CODES = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
@@ -143,6 +145,8 @@ def failure_of_call(topic: str, code: grpc.StatusCode, *, details: str) -> Appen
 
 def failure_of_status(topic: str, code: int, *, message: str) -> AppendRefused | AppendUnknown:
     """What an answer other than OK means: a definite refusal if it is on the list, else unknown."""
+    if code == definition.MESSAGE_PROPERTY_CONFLICT_WITH_TYPE and _UNTOLD in message:
+        return AppendRefused(f"{topic}: {code}: {message}", final=False)
     if code in _FINAL_CODES:
         return AppendRefused(f"{topic}: {code}: {message}", final=True)
     if code in _LATER_CODES:
