@@ -71,6 +71,8 @@ def environment(config: str) -> dict[str, str]:
 def refuse_if_taken(grpc: str) -> None:
     """Raise `BadSettings` when somebody else listens there: better now than after half of a start."""
     address = addresses.parse(grpc, what="grpc")
+    if not address.is_loopback:
+        raise BadSettings(f"grpc: {address} can be reached from elsewhere, and `bennu dev` is for this machine alone")
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         socket.create_server(address, family=family).close()

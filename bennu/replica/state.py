@@ -38,7 +38,8 @@ class ReplicaState:
         if (start.partition, start.partitions) != (self.partition, self.partitions):
             raise BadSettings(
                 f"{where}: this journal is partition {start.partition} of {start.partitions}, but this process was "
-                f"told that it is {self.partition} of {self.partitions}; the number of partitions is fixed at creation"
+                f"told that it is {self.partition} of {self.partitions}; the number of partitions is fixed at "
+                f"creation: say --partitions {start.partitions}"
             )
         self.recorded_at_us = max(self.recorded_at_us, start.recorded_at_us)
         self.window.count = start.window_count

@@ -3,8 +3,10 @@
 Part of the replicated state.  Eviction follows journaled time and whole batches, so every replica keeps the same ids.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 DIGEST_END = 16
@@ -12,6 +14,8 @@ DIGEST_END = 16
 
 TIME_CHARS = 13
 """The first characters of a UUIDv7's text are its time: 48 bits of milliseconds in hexadecimal, with one dash."""
+
+_UUID7 = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 
 class Kept(NamedTuple):
@@ -24,7 +28,13 @@ class Kept(NamedTuple):
 
 def is_uuid7(command_id: str) -> bool:
     """Whether this text is a UUIDv7 as its text form is usually written."""
-    return len(command_id) == 36 and command_id[14] == "7" and command_id[8] == "-" and command_id[13] == "-"
+    return len(command_id) == 36 and _UUID7.fullmatch(command_id) is not None
+
+
+def _time_of(us: int) -> str:
+    """A time in microseconds as the first characters of a UUIDv7."""
+    text = f"{us // 1000:012x}"
+    return f"{text[:8]}-{text[8:]}"
 
 
 class ReplyWindow:
@@ -34,6 +44,10 @@ class ReplyWindow:
         self.count = 0
         self.age_us = 0
         self.floor = ""
+        """Time of the last UUIDv7 evicted; never ahead of the journal, or one fast clock would shut out all others."""
+        self._ahead: list[tuple[str, str]] = []
+        """(time, id) of those evicted that claim to be newer than the journal: a heap, until its time has come."""
+        self._ahead_ids: set[str] = set()
         self._replies: dict[str, bytes] = {}
         self._batches: deque[tuple[int, Sequence[str]]] = deque()
         self._recent: list[str] = []
@@ -50,7 +64,9 @@ class ReplyWindow:
 
     def forgotten(self, command_id: str) -> bool:
         """Whether an id that is not kept may have been answered before: a UUIDv7 not newer than one evicted."""
-        return bool(self.floor) and is_uuid7(command_id) and command_id[:TIME_CHARS].lower() <= self.floor
+        if not (self.floor or self._ahead_ids) or not is_uuid7(command_id):
+            return False
+        return command_id[:TIME_CHARS].lower() <= self.floor or command_id.lower() in self._ahead_ids
 
     def add(self, command_id: str, digest: bytes, *, outcome: int, reply: bytes) -> None:
         """Keep the reply of an entry of the batch that `end_batch` will close."""
@@ -67,12 +83,22 @@ class ReplyWindow:
         if self._recent:
             self._batches.append((recorded_at_us, self._recent))
             self._recent = []
-        oldest_us = recorded_at_us - self.age_us
+        oldest_us, now = recorded_at_us - self.age_us, _time_of(recorded_at_us)
         while self._batches and (len(self._replies) > self.count or self._batches[0][0] < oldest_us):
-            self._evict(self._batches.popleft()[1])
+            self._evict(self._batches.popleft()[1], now)
+        while self._ahead and self._ahead[0][0] <= now:
+            made, command_id = heappop(self._ahead)
+            self._ahead_ids.discard(command_id)
+            self.floor = max(self.floor, made)
 
-    def _evict(self, command_ids: Sequence[str]) -> None:
+    def _evict(self, command_ids: Sequence[str], now: str) -> None:
         for command_id in command_ids:
             self._replies.pop(command_id, None)
-            if is_uuid7(command_id):
-                self.floor = max(self.floor, command_id[:TIME_CHARS].lower())
+            if not is_uuid7(command_id):
+                continue
+            made = command_id[:TIME_CHARS].lower()
+            if made <= now:
+                self.floor = max(self.floor, made)
+            else:
+                heappush(self._ahead, (made, command_id.lower()))
+                self._ahead_ids.add(command_id.lower())

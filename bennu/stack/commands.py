@@ -74,7 +74,8 @@ def status(folder: Folder = DEFAULT_FOLDER, *, as_json: AsJson = False) -> None:
 def start(folder: Path, log: LogKind) -> State:
     """Leave one supervisor running in the background, and return when everything serves."""
     folder.mkdir(parents=True, exist_ok=True)
-    typer.echo("starting; the first time fetches Java packages, which takes a minute", err=True)
+    fetching = "" if log is LogKind.SQLITE else "; the first time fetches Java packages, which takes a minute"
+    typer.echo(f"starting{fetching}", err=True)
     command = [sys.executable, "-m", "bennu.stack.run", "--dir", str(folder), "--log", log]
     with (folder / OUTPUT).open("wb") as output:
         supervisor = subprocess.Popen(

@@ -19,7 +19,12 @@ CALL_TIMEOUT_S = 5.0
 GIVE_UP_S = 60.0
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.02, 1.0
 CHANNELS = 4
-UNDECIDED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+UNDECIDED = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,  # by a server that stops
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
 """Nothing, or not yet, is known of the command: it may be sent again with the same id."""
 
 Request = TypeVar("Request", bound=Message)

@@ -8,6 +8,8 @@ from bennu.replica.window import Kept, ReplyWindow
 DIGEST = b"d" * 16
 OLD, NEWER, NEWEST = (f"0190000{n}-0000-7000-8000-00000000000{n}" for n in range(3))
 """UUIDv7s, a while apart."""
+NOW_US = (0x01900003 << 16) * 1000
+"""Journaled time by which all of them were made."""
 SAME_MS_AS_OLD = OLD[:14] + "7fff-bfff-ffffffffffff"
 
 
@@ -22,14 +24,14 @@ def add(to: ReplyWindow, at_us: int, *ids: str) -> None:
     """A batch that answers these ids."""
     for command_id in ids:
         to.add(command_id, DIGEST, outcome=0, reply=command_id.encode())
-    to.end_batch(at_us)
+    to.end_batch(NOW_US + at_us)
 
 
 def test_a_kept_reply_is_what_was_given() -> None:
     """Digest, outcome and bytes come back as they went in, an empty reply too."""
     found = window()
     found.add("a", DIGEST, outcome=2, reply=b"")
-    found.end_batch(1)
+    found.end_batch(NOW_US)
     assert found.get("a") == Kept(DIGEST, outcome=2, reply=b"")
     assert found.get("b") is None
 
@@ -91,6 +93,33 @@ def test_the_floor_never_sinks() -> None:
     assert found.forgotten(NEWER)
 
 
+def test_a_fast_clock_shuts_nobody_out() -> None:
+    """An evicted id from the future is forgotten itself, but none of the others is until its time has come."""
+    found = window(count=1)
+    future = _made_at(NOW_US + 50_000_000)
+    add(found, 1, future)
+    add(found, 2, "text")
+    assert found.forgotten(future)
+    assert found.forgotten(future.upper())
+    assert not found.forgotten(_made_at(NOW_US + 1_000_000))
+    add(found, 50_000_000, "more text")
+    assert found.forgotten(future)
+    assert found.forgotten(_made_at(NOW_US + 1_000_000))
+
+
+def test_what_only_looks_like_a_uuid7_has_no_time() -> None:
+    """Such an id, evicted, must not make all others look old."""
+    found = window(count=1)
+    add(found, 1, "zzzzzzzz-zzzz-7zzz-zzzz-zzzzzzzzzzzz")
+    add(found, 2, "text")
+    assert not found.forgotten(OLD)
+
+
+def _made_at(at_us: int) -> str:
+    text = f"{at_us // 1000:012x}"
+    return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.lists(st.integers(0, 10**9), max_size=4)), max_size=30),
     st.integers(1, 8),
@@ -104,10 +133,10 @@ def test_replay_keeps_what_the_leader_kept(batches: list[tuple[int, list[int]]],
         now_us += passed_us
         fresh = [number for number in dict.fromkeys(drawn) if number not in seen]
         seen.update(fresh)
-        ids = [f"{n:08x}-0000-7000-8000-000000000000" for n in fresh]
+        ids = [f"{0x01900000 + n % 6:08x}-0000-7000-8000-{n:012x}" for n in fresh]
         add(leader, now_us, *ids)
         replayed.add_batch(ids, [b"%b%c%b" % (DIGEST, 0, i.encode()) for i in ids])
-        replayed.end_batch(now_us)
+        replayed.end_batch(NOW_US + now_us)
         assert leader._replies == replayed._replies
-        assert leader.floor == replayed.floor
+        assert (leader.floor, leader._ahead) == (replayed.floor, replayed._ahead)
         assert len(leader) <= count

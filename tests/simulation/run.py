@@ -8,6 +8,13 @@ from collections.abc import Sequence
 from tests.simulation.simulate import Outcome, simulate
 
 
+def positive(text: str) -> int:
+    """A number of runs.  Raises `ValueError`, which argparse tells."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when all held, 1 when something did not."""
     arguments = _parser().parse_args(argv)
@@ -30,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bennu simulate", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, help="how many (default 100)")
+    parser.add_argument("--seeds", type=positive, default=100, help="how many (default 100)")
     parser.add_argument("--first", type=int, default=0, help="the first one (default 0)")
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--trace", action="store_true", help="print what happened")

@@ -55,7 +55,7 @@ class Partition:
         commit: asyncio.Task[None] | None = None
         watch = self._start(self.replica.watch())
         try:
-            while not (self._stopping and commit is None and not self._inbox):
+            while not (self._stopping and commit is None and not self._inbox and self.replica.open.empty):
                 self._decide_some()
                 if commit is None and not self.replica.open.empty:
                     watch.cancel()
@@ -96,7 +96,7 @@ class Partition:
         budget = DECIDE_CHUNK
         while self._inbox and budget > 0 and not self.replica.open.full:
             submission = self._inbox[0]
-            while submission.next < len(submission.commands) and not self.replica.open.full:
+            while submission.next < len(submission.commands) and budget > 0 and not self.replica.open.full:
                 self._decide(submission, submission.commands[submission.next])
                 submission.next += 1
                 budget -= 1
