@@ -122,7 +122,7 @@ def target(name: str, folder: Path) -> Iterator[Target]:
             asyncio.run(_make_topics(url))
         flags = ["--app", "bank.app:app", "--log", url, "--grpc", "127.0.0.1:0"]
         place = folder / name
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         service = Service("cserver", flags, place, environ=clean_environ())
         stack.callback(service.kill)
         service.start()
