@@ -34,6 +34,9 @@ BATCH_SLACK_BYTES = 256 * 1024
 DECIDE_CHUNK = 512
 """Commands decided before the event loop gets a turn."""
 
+PREPARE_CHUNK = 256
+"""Commands of a frame parsed and validated before the event loop gets a turn."""
+
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024
 QUERY_BYTES = 1024
@@ -63,6 +66,10 @@ IDLE_BEFORE_WATCH_MS = 200
 LOG_LOOK_MS = 5_000
 """How often a leader looks whether the log is there: one that has nothing to append would not notice."""
 STOP_GRACE_MS = 2_000
+LAST_CALLS_MS = 100
+"""How long calls are still told that nobody leads here, once nothing is decided any more ..."""
+LAST_ANSWERS_MS = 500
+"""... and then how long answers may take on their way out."""
 REPLY_TIMEOUT_MS = 30_000
 RETRY_HINT_MS = 200
 

@@ -33,7 +33,7 @@ class Partition:
         self.waiting_commands = 0
         self.waiting_bytes = 0
         self._wake = asyncio.Event()
-        self._stopping = False
+        self.stopping = False
         self.log_slots = asyncio.Semaphore(LOG_INPUTS)
         self._inbox: deque[Submission] = deque()
         self._unanswered: dict[Submission, None] = {}
@@ -55,7 +55,7 @@ class Partition:
         commit: asyncio.Task[None] | None = None
         watch = self._start(self.replica.watch())
         try:
-            while not (self._stopping and commit is None and not self._inbox and self.replica.open.empty):
+            while not (self.stopping and commit is None and not self._inbox and self.replica.open.empty):
                 self._decide_some()
                 if commit is None and not self.replica.open.empty:
                     watch.cancel()
@@ -82,7 +82,7 @@ class Partition:
 
     def stop(self) -> None:
         """Finish what is in line, then return from `lead`."""
-        self._stopping = True
+        self.stopping = True
         self._wake.set()
 
     def abandon(self) -> None:

@@ -67,7 +67,7 @@ class Routes:
         self, partition: Partition | None, commands: Sequence[Prepared], size_bytes: int
     ) -> tuple[Submission, str]:
         """The commands with their replies, and the position that makes them true.  Raises `Unsettled`."""
-        if partition is None:
+        if partition is None or partition.stopping:  # what goes on coming must not keep it from stopping
             raise Unsettled(UNKNOWN)
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
-from bennu.limits import MAX_FRAME_COMMANDS, STREAM_FRAMES
+from bennu.limits import MAX_FRAME_COMMANDS, PREPARE_CHUNK, STREAM_FRAMES
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
 from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
@@ -29,6 +30,7 @@ class Stream:
         self._routes = routes
         self._intake = intake
         self._observed = observed
+        self._turn = asyncio.Lock()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
@@ -70,7 +72,8 @@ class Stream:
         self._observed.streamed.inc(len(answer.codes))
         self._observed.frame_seconds.observe(perf_counter() - began_s)
         async with writing:
-            await context.write(answer.SerializeToString())
+            with suppress(grpc.aio.InternalError):  # the client is gone; it repeats what it has no answer to
+                await context.write(answer.SerializeToString())
 
     async def answer(self, frame: CommandFrame, origin: Origin) -> ReplyFrame:
         """Decide all commands of a frame; those refused beforehand are answered in their place."""
@@ -78,17 +81,19 @@ class Stream:
         replies: list[Reply | None] = [None] * len(batch.payloads)
         ids: list[str] = list(batch.command_ids) or [""] * len(batch.payloads)
         groups: dict[int, tuple[list[int], list[Prepared]]] = {}
-        for i, payload in enumerate(batch.payloads):
-            try:
-                by = origin_at(batch, i) if batch.origins else origin
-                command = self._intake.command(batch.types[batch.type_indexes[i]], payload, ids[i] or None, origin=by)
-            except Refused as refused:
-                replies[i] = refused.reply
-                continue
-            ids[i] = command.command_id
-            indexes, commands = groups.setdefault(self._routes.partition_of(command), ([], []))
-            indexes.append(i)
-            commands.append(command)
+        async with self._turn:  # in order of arrival, and never some of each frame between two turns of the loop
+            for i in range(len(batch.payloads)):
+                if i % PREPARE_CHUNK == 0:
+                    await asyncio.sleep(0)  # let signals, probes and other calls have theirs
+                try:
+                    command = self._prepared(batch, i, ids[i] or None, by=origin)
+                except Refused as refused:
+                    replies[i] = refused.reply
+                    continue
+                ids[i] = command.command_id
+                indexes, commands = groups.setdefault(self._routes.partition_of(command), ([], []))
+                indexes.append(i)
+                commands.append(command)
         positions = await self._submit(groups, replies, sum(map(len, batch.payloads)))
         found = [reply for reply in replies if reply is not None]
         return ReplyFrame(
@@ -98,6 +103,10 @@ class Stream:
             command_ids=ids,
             positions=positions,
         )
+
+    def _prepared(self, batch: CommandBatch, i: int, command_id: str | None, *, by: Origin) -> Prepared:
+        origin = origin_at(batch, i) if batch.origins else by
+        return self._intake.command(batch.types[batch.type_indexes[i]], batch.payloads[i], command_id, origin=origin)
 
     async def _submit(
         self, groups: dict[int, tuple[list[int], list[Prepared]]], replies: list[Reply | None], size_bytes: int

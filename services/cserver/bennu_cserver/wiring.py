@@ -9,7 +9,7 @@ from grpc_reflection.v1alpha import reflection
 
 import bennu.log
 from bennu.errors import BadSettings
-from bennu.limits import MAX_FRAME_BYTES, MAX_METADATA_BYTES, STOP_GRACE_MS
+from bennu.limits import LAST_ANSWERS_MS, LAST_CALLS_MS, MAX_FRAME_BYTES, MAX_METADATA_BYTES
 from bennu.ops import addresses
 from bennu.ops.apps import load_app
 from bennu.ops.prepare import prepare
@@ -67,7 +67,8 @@ async def main(settings: CServerSettings, running: Running) -> None:
                 await running.stop.wait()
                 telling.cancel()
         finally:
-            await server.stop(STOP_GRACE_MS / 1000)
+            await asyncio.sleep(LAST_CALLS_MS / 1000)  # the transport cancels what it has taken and we have not
+            await server.stop(LAST_ANSWERS_MS / 1000)
 
 
 def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:

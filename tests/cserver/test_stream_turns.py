@@ -1,0 +1,116 @@
+"""Frames in one process: the loop keeps its turns beside them, and neither a lost client nor a stop is an error."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import grpc
+
+from bank.app import app
+from bank.v1.commands_pb2 import OpenAccount
+from bennu.limits import PREPARE_CHUNK
+from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.ops.metrics import Metrics
+from bennu.ops.readiness import Readiness
+from bennu.replica.clock import SystemClock
+from bennu.replica.leader import Candidate
+from bennu.testing.loop import run
+from bennu.v1.command_pb2 import Origin
+from bennu.v1.stream_pb2 import CommandFrame
+from bennu_cserver.edge import Context
+from bennu_cserver.intake import Intake
+from bennu_cserver.member import Member
+from bennu_cserver.observed import Observed
+from bennu_cserver.replies import UNKNOWN
+from bennu_cserver.routes import Routes
+from bennu_cserver.stream import Stream
+from bennu_cserver.submission import Prepared
+from tests.cserver.commands import batch_of
+
+Scenario = Callable[[Stream, Member, "CountingIntake"], Awaitable[None]]
+
+
+class CountingIntake(Intake):
+    """Counts the commands that it has prepared."""
+
+    prepared = 0
+
+    def command(self, type_name: str, payload: bytes, command_id: str | None, *, origin: Origin) -> Prepared:
+        self.prepared += 1
+        return super().command(type_name, payload, command_id, origin=origin)
+
+
+class GoneClient:
+    """A stream's context whose client sent one frame and left: writing fails as grpcio's does."""
+
+    def __init__(self) -> None:
+        self.frames = [frame(3).SerializeToString()]
+
+    def invocation_metadata(self) -> None:
+        """Nothing was sent along."""
+
+    async def read(self) -> object:
+        return self.frames.pop() if self.frames else grpc.aio.EOF
+
+    async def write(self, _message: bytes) -> None:
+        raise grpc.aio.InternalError("Failed execute_batch")
+
+
+def frame(count: int) -> CommandFrame:
+    """A frame of so many commands."""
+    return CommandFrame(frame_id=1, commands=batch_of([OpenAccount(account="a", currency="EUR")] * count))
+
+
+async def serving(scenario: Scenario) -> None:
+    """The scenario, with a partition that leads."""
+    log, readiness, stopping = MemoryLog(MemoryBroker()), Readiness(), asyncio.Event()
+    clock, observed = SystemClock(), Observed(Metrics(), readiness, 1)
+    intake = CountingIntake(app, clock.wall_us)
+    member = Member(app, (0, 1), log=log, candidate=Candidate("test", 100_000, 60_000), intake=intake)
+    for topic in member.topics:
+        await log.create(topic)
+    running = asyncio.create_task(member.run(clock, observed, stopping))
+    await readiness.wait()
+    await scenario(Stream(Routes(app, [member]), intake, observed), member, intake)
+    stopping.set()
+    await running
+
+
+async def big_frames(stream: Stream, _member: Member, intake: CountingIntake) -> None:
+    """Three at once; `steps` is what was prepared between two turns."""
+    work = [asyncio.create_task(stream.answer(frame(4 * PREPARE_CHUNK), Origin())) for _ in range(3)]
+    steps, before = [0], 0
+    while not all(task.done() for task in work):
+        await asyncio.sleep(0)
+        steps.append(intake.prepared - before)
+        before = intake.prepared
+    assert intake.prepared == 12 * PREPARE_CHUNK
+    assert max(steps) <= 2 * PREPARE_CHUNK
+
+
+async def gone(stream: Stream, _member: Member, intake: CountingIntake) -> None:
+    """The handler's own way to end."""
+    await stream._execute(None, cast(Context, GoneClient()))
+    assert intake.prepared == 3
+
+
+async def stopped(stream: Stream, member: Member, _intake: CountingIntake) -> None:
+    """A frame that comes once the partition was told to stop."""
+    assert member.partition is not None
+    member.partition.stop()
+    assert list((await stream.answer(frame(2), Origin())).codes) == [UNKNOWN[0]] * 2
+
+
+def test_others_have_their_turn_beside_big_frames() -> None:
+    """However many big frames are at work, at most one end and one beginning of a chunk lie between two turns."""
+    run(serving(big_frames))
+
+
+def test_a_client_that_is_gone_is_no_error() -> None:
+    """What it is not told is not told; nothing is raised, for nobody has to look at it."""
+    run(serving(gone))
+
+
+def test_what_comes_during_a_stop_does_not_delay_it() -> None:
+    """It is told that nobody leads here, and does not join the line."""
+    run(serving(stopped))
