@@ -23,8 +23,8 @@ from bank.v1 import bank_pb2_grpc
 from bennu.replica.journal import decode
 from bennu.v1 import stream_pb2_grpc
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
-from tests.e2e.cluster import Service
 from tests.log.helpers import bodies
+from tests.service_process import Service
 
 TIMEOUT_S = 60
 ROOT = Path(__file__).resolve().parents[2]

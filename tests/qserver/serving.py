@@ -20,9 +20,9 @@ from bank.checks import recompute, table_differences
 from bennu.log.port import Log
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.v1.journal_pb2 import EventBatch
-from tests.e2e.cluster import Service
 from tests.journal_writer import JournalWriter
 from tests.qserver.history import Bank, Rows, merged, write_history
+from tests.service_process import Service
 
 TIMEOUT_S = 60.0
 POLL_S = 0.02

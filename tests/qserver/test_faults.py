@@ -18,8 +18,8 @@ from bennu.stack.ports import free_port
 from bennu.stack.postgres import Postgres
 from bennu_qserver.database import check_ports
 from bennu_qserver.schema import SCHEMA_LOCK
-from tests.e2e.cluster import Service
 from tests.qserver.serving import TIMEOUT_S, bank_world, connected, qserver, started, unmet, until
+from tests.service_process import Service
 
 pytestmark = pytest.mark.real
 

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from bennu.stack.ports import free_port
-from tests.e2e.cluster import Service
+from tests.service_process import Service
 
 PATIENCE_S = 60
 

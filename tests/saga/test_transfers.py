@@ -15,7 +15,7 @@ from bank.v1.commands_pb2 import CloseAccount, Deposit, FreezeAccount, OpenAccou
 from bank.v1.queries_pb2 import AccountView, GetAccount, GetTransfer, TransferView
 from bank.v1.types_pb2 import TransferStatus
 from bennu.stack.ports import free_port
-from tests.e2e.cluster import Service
+from tests.service_process import Service
 
 PATIENCE_S = 60
 COMPLETED, FAILED = TransferStatus.TRANSFER_STATUS_COMPLETED, TransferStatus.TRANSFER_STATUS_FAILED

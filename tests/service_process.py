@@ -1,8 +1,7 @@
-"""The three services as real processes, each of which can be killed and started again."""
+"""One service as a real process, in a loop: killed, started again, watched."""
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -74,25 +73,3 @@ class Service:
     def lines(self) -> list[str]:
         """What it has logged."""
         return self.stderr.read_text().splitlines()
-
-
-class Cluster:
-    """CServer, Saga and QServer of the bank over one log and one Postgres."""
-
-    def __init__(self, log_url: str, dsn: str, *, directory: Path, grpc_port: int, partitions: int) -> None:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
-        environ["BENNU_POSTGRES"] = dsn
-        shared = ["--app", "bank.app:app", "--log", log_url, "--partitions", str(partitions)]
-        self.grpc = f"127.0.0.1:{grpc_port}"
-        self.services = {
-            name: Service(name, [*shared, *own], directory=directory, environ=environ)
-            for name, own in (("cserver", ["--grpc", self.grpc]), ("saga", []), ("qserver", []))
-        }
-
-    async def __aenter__(self) -> "Cluster":
-        await asyncio.gather(*(service.start() for service in self.services.values()))
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        for service in self.services.values():
-            service.kill()
