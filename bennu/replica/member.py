@@ -129,9 +129,10 @@ class Member(ABC, Generic[F, P, O]):
                 task.cancel()
             await asyncio.wait((beside, leading, stop))  # nothing is read or sent for a leadership that is over
             self.ended(partition)
-        for task in (leading, beside):  # in this order: what is wrong beside may follow from having been deposed
-            if not task.cancelled():
-                task.result()
+            problems = [None if task.cancelled() else task.exception() for task in (leading, beside)]
+        for problem in problems:  # in this order: what is wrong beside may follow from having been deposed
+            if problem is not None:
+                raise problem
 
     async def _stand_by(self, stopping: asyncio.Event) -> None:
         """Another process leads.  Until members watch each other, an operator decides who does: see docs/adr/0002."""
