@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bennu.errors import Unavailable
@@ -76,10 +76,4 @@ def _readyz(host: str, port: int) -> tuple[int, str]:
 
 def clean_environ() -> dict[str, str]:
     """Our variables without Bennu's own: a suite is told everything by flags."""
-    return dict(_others())
-
-
-def _others() -> Iterator[tuple[str, str]]:
-    for name, value in os.environ.items():
-        if not name.startswith("BENNU_"):
-            yield name, value
+    return {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from bennu.cli.main import run as run_here
+from bennu.stack.service import clean_environ
 
 TIMEOUT_S = 120
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +59,7 @@ class Shell:
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """For a process: ours without Bennu's variables, with the apps that stand in tests."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
+    clean = clean_environ()
     return clean | {"PYTHONPATH": str(ROOT)} | dict(more or {})
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from grpc_status import rpc_status
 import bennu.log
 from bank.v1 import bank_pb2_grpc
 from bennu.replica.journal import decode
+from bennu.stack.service import clean_environ
 from bennu.v1 import stream_pb2_grpc
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from tests.log.helpers import bodies
@@ -83,7 +83,7 @@ class Server:
         self.log_url = log_url or f"sqlite:{directory / 'log'}"
         self.partitions = partitions
         flags = ["--app", app, "--log", self.log_url, "--partitions", str(partitions), "--grpc", "127.0.0.1:0"]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
+        environ = clean_environ()
         environ["PYTHONPATH"] = str(ROOT)  # for apps that stand in the tests
         self.process = Service("cserver", flags, directory=directory, environ=environ)
 

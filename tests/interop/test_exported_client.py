@@ -1,7 +1,6 @@
 """All of the README's "Calling it", by a client made from `bennu protos export` and grpcio, against `bennu dev`."""
 
 import asyncio
-import os
 import re
 import secrets
 import shlex
@@ -18,6 +17,7 @@ import bennu.log
 from bennu.log.port import Log
 from bennu.replica.history import effective_batches
 from bennu.stack.child import Child, Program
+from bennu.stack.service import clean_environ
 from bennu.stack.unprivileged import postgres_install
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
@@ -40,7 +40,7 @@ class Dev:
 
     def __init__(self, folder: Path) -> None:
         flags = ["--dir", str(folder / "data"), "--grpc", "127.0.0.1:0", "--partitions", str(PARTITIONS)]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
+        environ = clean_environ()
         program = Program("dev", [str(BIN / "bennu"), "dev", *flags], "Ctrl-C stops everything.", environ=environ)
         self.output = folder / "dev.out"
         self.process = Child(program, self.output)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import asdict, fields
@@ -19,6 +18,7 @@ from bank import checks
 from bank.checks import recompute, table_differences
 from bennu.log.port import Log
 from bennu.replica.journal import JournalReader, Position, Verdict
+from bennu.stack.service import clean_environ
 from bennu.v1.journal_pb2 import EventBatch
 from tests.journal_writer import JournalWriter
 from tests.qserver.history import Bank, Rows, merged, write_history
@@ -32,7 +32,7 @@ def qserver(
     directory: Path, dsn: str, *, partitions: int = 1, app: str = "bank.app:app", name: str = "qserver"
 ) -> Service:
     """A QServer on the log in `directory`; its own folder there has its `name`, and holds its log lines."""
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("BENNU_")}
+    environ = clean_environ()
     environ["BENNU_POSTGRES"] = dsn
     flags = ["--app", app, "--log", f"sqlite:{directory / 'log'}", "--partitions", str(partitions), "--node", name]
     own = directory / name

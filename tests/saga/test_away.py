@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -10,6 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from bennu.stack.ports import free_port
+from bennu.stack.service import clean_environ
 from tests.service_process import Service
 
 PATIENCE_S = 60
@@ -18,7 +18,7 @@ PATIENCE_S = 60
 def nobody(directory: Path) -> Service:
     """A Saga that is told of ports where nobody listens."""
     log = f"rocketmq://127.0.0.1:{free_port()}?namesrv=127.0.0.1:{free_port()}"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
+    environ = clean_environ()
     return Service("saga", ["--app", "bank.app:app", "--log", log], directory=directory, environ=environ)
 
 

@@ -1,7 +1,6 @@
 """Real CServer and Saga processes on the embedded log: transfers are asked for, carried out, and undone."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from bank.v1.commands_pb2 import CloseAccount, Deposit, FreezeAccount, OpenAccou
 from bank.v1.queries_pb2 import AccountView, GetAccount, GetTransfer, TransferView
 from bank.v1.types_pb2 import TransferStatus
 from bennu.stack.ports import free_port
+from bennu.stack.service import clean_environ
 from tests.service_process import Service
 
 PATIENCE_S = 60
@@ -75,7 +75,7 @@ async def bank(directory: Path) -> AsyncIterator[Bank]:
     """CServer and Saga of two partitions; both are gone at the end."""
     port = free_port()
     flags = ["--app", "bank.app:app", "--log", f"sqlite:{directory / 'log'}", "--partitions", "2"]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("BENNU_")}
+    environ = clean_environ()
     cserver = Service("cserver", [*flags, "--grpc", f"127.0.0.1:{port}"], directory=directory, environ=environ)
     saga = Service("saga", flags, directory=directory, environ=environ)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(PATIENCE_S):
