@@ -10,6 +10,7 @@
         ├── OffsetGone         the offset lies below the first record kept
         ├── OffsetBeyondTail   the offset lies past the end: the log lost its tail
         ├── RecordBroken       a record's bytes cannot be trusted or understood
+        │   └── UnknownToBuild a sound record says what this build does not know: a newer build may
         ├── JournalBroken      legal bytes in an order that no legal history gives
         ├── Diverged           state differs from what the journal says it must be
         └── BadSettings        what the process was told to do makes no sense
@@ -60,6 +61,10 @@ class OffsetBeyondTail(Final):
 
 class RecordBroken(Final):
     """A record's bytes cannot be trusted or understood."""
+
+
+class UnknownToBuild(RecordBroken):
+    """A sound record says what this build does not know: nothing of it was applied; a newer build may know it."""
 
 
 class JournalBroken(Final):

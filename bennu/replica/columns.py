@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 from operator import or_
 
-from bennu.errors import RecordBroken
+from bennu.errors import RecordBroken, UnknownToBuild
 from bennu.v1.journal_pb2 import EventBatch, Outcome
 
 DIGEST_BYTES = 16
 
 
 def check_columns(batch: EventBatch, where: str) -> None:
-    """Raise `RecordBroken`, beginning with `where`, for columns that do not fit together."""
+    """Raise `RecordBroken`, beginning with `where`, for columns that do not fit; `UnknownToBuild` for an outcome."""
+    if max(batch.outcomes, default=0) > Outcome.OUTCOME_FAILED:
+        raise UnknownToBuild(
+            f"{where}: batch {batch.batch_no} has outcome {max(batch.outcomes)}, "
+            "which this version of Bennu does not know"
+        )
     problem = next(_problems(batch), None)
     if problem:
         raise RecordBroken(f"{where}: batch {batch.batch_no} is broken, its columns do not fit together: {problem}")
@@ -25,8 +30,6 @@ def _problems(batch: EventBatch) -> Iterator[str]:
         yield f"{entries} entries, but {len(batch.payload_digests)} bytes of digests"
     if len(batch.event_type_indexes) != events or sum(batch.event_counts) != events:
         yield f"{events} events, but another number of types or counts"
-    if max(batch.outcomes, default=0) > Outcome.OUTCOME_FAILED:
-        yield f"outcome {max(batch.outcomes)} is not known to this version of Bennu"
     if sum(map(bool, batch.outcomes)) != len(batch.replies):
         yield f"{len(batch.replies)} replies, but another number of outcomes that have one"
     if not all(map(or_, batch.event_counts, batch.outcomes)):

@@ -110,12 +110,17 @@ class FencedJournal:
     def take(self, offset: int, body: bytes, own: bytes | None) -> bool:
         """Judge one record; whether it is `own`, now effective.  `Deposed` if another's epoch stands in its place."""
         record = decode(body, where=f"{self.topic}, offset {offset}")
+        before = self.reader.position
         verdict = self.reader.judge(offset, record, body)
         if verdict in (Verdict.VOID, Verdict.DUPLICATE):
             return False
         if body == own:
             return True
-        self._absorb(verdict, record, f"{self.topic}, offset {offset}")  # also for a candidate that lost: it follows on
+        try:
+            self._absorb(verdict, record, f"{self.topic}, offset {offset}")  # also for a candidate that lost
+        except Final:
+            self.reader.position = before  # what could not be applied has not been read
+            raise
         if own is not None and verdict is Verdict.EPOCH:
             raise Deposed(f"{self.topic}: epoch {self.reader.position.epoch} began at offset {offset}; another leads")
         return False

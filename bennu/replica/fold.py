@@ -11,6 +11,7 @@ from bennu.domain.aggregate import Accepted, Context, Rejection, State
 from bennu.domain.app import AggregateKind, App, CommandRule, Decided, EventRule, QueryRule
 from bennu.errors import RecordBroken
 from bennu.limits import EVENT_BYTES, MAX_DECISION_BYTES, MAX_MESSAGE_CHARS, MAX_REASON_CHARS
+from bennu.replica.known import check_events
 from bennu.v1 import command_pb2
 from bennu.v1.journal_pb2 import EventBatch, Outcome
 
@@ -61,6 +62,7 @@ class AggregateFold:
     # --- replay
 
     def apply(self, batch: EventBatch, where: str) -> None:
+        check_events(batch.event_types, self._app.known_events, app=self._app.name, where=where)
         handlers = [self._handlers.get(name) or self._handler(name, where) for name in batch.event_types]
         try:
             for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
@@ -83,7 +85,7 @@ class AggregateFold:
             return lambda raw: self._take(upcast.function(upcast.message.FromString(raw)), where)
         rule = self._app.events.get(type_name)
         if rule is None:
-            raise RecordBroken(f"{where}: event type {type_name} is not known to app `{self._app.name}`")
+            raise RecordBroken(f"{where}: an upcast gives {type_name}, which app `{self._app.name}` does not evolve by")
         _, message, key_of, aggregate, evolve = rule
         parse, states, blank = message.FromString, self.states[aggregate], self._app.kinds[aggregate].state
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from bennu.errors import JournalBroken, RecordBroken
+from bennu.errors import JournalBroken, RecordBroken, UnknownToBuild
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, JournalRecord
 from bennu.v1.position_pb2 import LogPosition
 
@@ -72,7 +72,7 @@ def encode(record: EpochStart | EventBatch) -> bytes:
 
 
 def decode(body: bytes, *, where: str) -> EpochStart | EventBatch:
-    """The record in these bytes; `RecordBroken`, naming `where`, when it can't be understood."""
+    """The record in these bytes; `RecordBroken` or `UnknownToBuild`, naming `where`, when it can't be understood."""
     record = JournalRecord()
     try:
         record.ParseFromString(body)
@@ -80,10 +80,10 @@ def decode(body: bytes, *, where: str) -> EpochStart | EventBatch:
         raise RecordBroken(f"{where}: not a journal record ({error})") from error
     kind = record.WhichOneof("record")
     if kind is None:
-        raise RecordBroken(f"{where}: a journal record of a kind unknown to this version of Bennu")
+        raise UnknownToBuild(f"{where}: a journal record of a kind unknown to this version of Bennu")
     found: EpochStart | EventBatch = record.batch if kind == "batch" else record.epoch_start
     if found.format_version != FORMAT_VERSION:
-        raise RecordBroken(
+        raise UnknownToBuild(
             f"{where}: journal format {found.format_version}, but this version of Bennu reads format {FORMAT_VERSION}"
         )
     return found

@@ -1,20 +1,27 @@
 """What a replica holds in memory: positions, cursors, the reply window, and the domain's own state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from struct import unpack
 from typing import Protocol
 
 from bennu.errors import BadSettings, Diverged
-from bennu.replica.columns import check_columns
+from bennu.replica.columns import DIGEST_BYTES, check_columns
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, Outcome
 from bennu.v1.position_pb2 import LogPosition
+
+_OUTCOMES = [bytes([outcome]) for outcome in sorted(Outcome.values())]
+"""Each as the byte that the window keeps of it."""
 
 
 class Fold(Protocol):
     """The domain's part: CServer's aggregates, or Saga's sagas."""
 
     def apply(self, batch: EventBatch, where: str) -> None:
-        """Evolve by the batch's events.  Raises `RecordBroken`, beginning with `where`, for an unknown type."""
+        """Evolve by the batch's events.  Raises `RecordBroken`, beginning with `where`, for one that can't be applied.
+
+        `UnknownToBuild` for a type that this build does not know, before any event of the batch is applied.
+        """
 
     def digest(self, batch: EventBatch) -> bytes:
         """Digest of the states that the batch's events touch, as they are now."""
@@ -46,7 +53,10 @@ class ReplicaState:
         self.window.age_us = start.window_age_ms * 1000
 
     def evolve(self, batch: EventBatch, where: str) -> None:
-        """Apply an effective batch.  Raises `RecordBroken`, or `Diverged` when its state digest is not ours."""
+        """Apply an effective batch.
+
+        Raises `UnknownToBuild` before anything is applied, `RecordBroken`, or `Diverged`: its state digest is not ours.
+        """
         check_columns(batch, where)
         self.fold.apply(batch, where)
         if batch.state_digest and self.fold.digest(batch) != batch.state_digest:
@@ -76,11 +86,18 @@ class ReplicaState:
 
 def _kept(batch: EventBatch) -> Iterator[bytes]:
     """The replies of a batch as the window keeps them."""
-    digests, events = batch.payload_digests, batch.events
-    replies = iter(batch.replies)
-    first = at = 0
-    for count, outcome in zip(batch.event_counts, batch.outcomes, strict=True):
-        reply = events[first] if outcome == Outcome.OUTCOME_UNSPECIFIED else next(replies)
-        yield b"%b%c%b" % (digests[at : at + 16], outcome, reply)
+    entries = len(batch.command_ids)
+    digests = unpack(f"{DIGEST_BYTES}s" * entries, batch.payload_digests)
+    if len(batch.events) == entries and not any(batch.outcomes):
+        # Each entry has one event, which is its reply: nearly all of a journal.  In C alone, 0.1 us instead of 1.6.
+        return map(b"\0".join, zip(digests, batch.events, strict=True))
+    return _mixed(batch, digests)
+
+
+def _mixed(batch: EventBatch, digests: Sequence[bytes]) -> Iterator[bytes]:
+    events, replies = list(batch.events), iter(batch.replies)
+    first = 0
+    for digest, count, outcome in zip(digests, batch.event_counts, batch.outcomes, strict=True):
+        reply = next(replies) if outcome else events[first]
+        yield digest + _OUTCOMES[outcome] + reply
         first += count
-        at += 16

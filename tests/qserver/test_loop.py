@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from bank.v1.commands_pb2 import OpenAccount
 from bank.v1.events_pb2 import AccountOpened, Deposited
 from bennu.domain import BIGINT, TEXT, Column, EventMeta, Projection, Rows, Table, projects
-from bennu.errors import BadSettings, Final, JournalBroken, OffsetBeyondTail, RecordBroken
+from bennu.errors import BadSettings, Final, JournalBroken, OffsetBeyondTail, RecordBroken, UnknownToBuild
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.replica.journal import encode
 from bennu_qserver.errors import ProjectionFailed
@@ -148,7 +148,7 @@ async def unknown_type(dsn: str) -> Final:
 def test_an_unknown_event_type_stops(database: str) -> None:
     """An event outside the app's is never skipped: the loop stops with topic, offset and type."""
     error = asyncio.run(unknown_type(database))
-    assert isinstance(error, RecordBroken)
+    assert isinstance(error, UnknownToBuild)
     assert str(error) == "bank-events-0, offset 2: event type bank.v1.OpenAccount is not known to app `bank`"
 
 

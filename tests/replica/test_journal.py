@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bennu.errors import JournalBroken, RecordBroken
+from bennu.errors import JournalBroken, RecordBroken, UnknownToBuild
 from bennu.replica.journal import JournalReader, Position, Verdict, decode, digest_of, encode
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, JournalRecord
 
@@ -94,19 +94,20 @@ def test_an_epoch_keeps_the_chain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("body", "kind", "reason"),
     [
-        (b"\xff" * 9, "not a journal record"),
-        (b"", "of a kind unknown"),
-        (JournalRecord().SerializeToString(), "of a kind unknown"),
-        (JournalRecord(batch=EventBatch(format_version=2)).SerializeToString(), "journal format 2"),
-        (JournalRecord(epoch_start=EpochStart()).SerializeToString(), "journal format 0"),
+        (b"\xff" * 9, RecordBroken, "not a journal record"),
+        (b"\x1a\x00", UnknownToBuild, "of a kind unknown"),
+        (JournalRecord().SerializeToString(), UnknownToBuild, "of a kind unknown"),
+        (JournalRecord(batch=EventBatch(format_version=2)).SerializeToString(), UnknownToBuild, "journal format 2"),
+        (JournalRecord(epoch_start=EpochStart()).SerializeToString(), UnknownToBuild, "journal format 0"),
     ],
 )
-def test_bytes_that_are_no_record_are_named(body: bytes, reason: str) -> None:
-    """A record that this version can't understand is an end, with its place."""
-    with pytest.raises(RecordBroken, match=f"^here: .*{reason}"):
+def test_bytes_that_are_no_record_are_named(body: bytes, kind: type[RecordBroken], reason: str) -> None:
+    """Garbage is told from a record that another build may understand; both are an end, with its place."""
+    with pytest.raises(RecordBroken, match=f"^here: .*{reason}") as raised:
         decode(body, where="here")
+    assert type(raised.value) is kind
 
 
 @given(st.binary(max_size=100))

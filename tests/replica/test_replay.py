@@ -9,12 +9,15 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from bank.v1.commands_pb2 import Deposit
-from bank.v1.events_pb2 import AccountFrozen, AccountOpened, Deposited, Withdrawn
+from bank.v1.events_pb2 import AccountClosed, AccountFrozen, AccountOpened, Deposited, Withdrawn
 from bennu.domain import Aggregate, App, State, decides, evolves, upcasts
-from bennu.errors import BadSettings, Diverged, RecordBroken
+from bennu.errors import BadSettings, Diverged, RecordBroken, UnknownToBuild
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.replica.fold import AggregateFold
+from bennu.replica.leader import Replica
 from bennu.replica.state import ReplicaState
+from bennu.testing.clock import ManualClock
+from bennu.testing.loop import run
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from tests.journal_writer import Entry, JournalWriter
 
@@ -62,7 +65,8 @@ def nothing_called() -> ServiceDescriptor:
 
 
 APP = App("counting", service=nothing_called(), aggregates=(CounterRules,), upcasters=(withdrawn, opened))
-WHERE = "counting-events-0, offset 1"
+TOPIC = "counting-events-0"
+WHERE = f"{TOPIC}, offset 1"
 
 
 class Replayed(NamedTuple):
@@ -79,7 +83,7 @@ def replica() -> Replayed:
 
 def batch(*events: Message) -> EventBatch:
     """A legal batch of these events."""
-    journal = JournalWriter(MemoryLog(MemoryBroker()), "counting-events-0")
+    journal = JournalWriter(MemoryLog(MemoryBroker()), TOPIC)
     return journal.build([Entry(f"id-{n}", [event]) for n, event in enumerate(events)], recorded_at_us=1)
 
 
@@ -132,11 +136,47 @@ def test_a_state_that_differs_names_the_batch() -> None:
 
 
 def test_an_event_that_nobody_knows_is_an_end() -> None:
-    """A type outside the app's is never skipped."""
+    """Types outside the app's are never skipped: all of a batch's are named before any of it is applied."""
     fold, state = replica()
-    with pytest.raises(RecordBroken, match=rf"{WHERE}: event type bank\.v1\.AccountFrozen is not known to app"):
+    with pytest.raises(UnknownToBuild, match=rf"{WHERE}: event type bank\.v1\.AccountFrozen is not known to app"):
         state.evolve(batch(Deposited(account="a", amount_minor=1), AccountFrozen(account="a")), WHERE)
+    more = (Deposited(account="a"), AccountFrozen(account="a"), AccountClosed(account="a"))
+    with pytest.raises(UnknownToBuild, match=r"event types bank\.v1\.AccountFrozen, bank\.v1\.AccountClosed are not"):
+        state.evolve(batch(*more), WHERE)
     assert counted(fold) is None
+
+
+def test_an_outcome_that_nobody_knows_is_an_end() -> None:
+    """A newer Bennu may answer in another way; this one applies nothing of such a batch."""
+    fold, state = replica()
+    newer = batch(Deposited(account="a", amount_minor=1))
+    newer.outcomes[0] = 4
+    with pytest.raises(UnknownToBuild, match=f"{WHERE}: batch 1 has outcome 4, which this version of Bennu"):
+        state.evolve(newer, WHERE)
+    assert counted(fold) is None
+
+
+async def followed(next_event: Message) -> Replica:
+    """A replica that has read one batch, and failed at the next."""
+    broker = MemoryBroker()
+    broker.create(TOPIC)
+    log = MemoryLog(broker)
+    writer = JournalWriter(log, TOPIC)
+    await writer.epoch()
+    for event in (Deposited(account="a", amount_minor=1), next_event):
+        await writer.batch([Entry(f"id-{writer.position.batch_no}", [event])], recorded_at_us=1)
+    follower = Replica(log, TOPIC, replica().state, clock=ManualClock())
+    with pytest.raises(UnknownToBuild, match=f"{TOPIC}, offset 2: event type"):
+        await follower.journal.read_to_tail()
+    return follower
+
+
+def test_a_follower_stays_where_it_knew_all() -> None:
+    """Position and state are those of the last batch that it could apply."""
+    follower = run(followed(AccountFrozen(account="a")))
+    assert (follower.position.offset, follower.position.batch_no) == (2, 1)
+    assert isinstance(follower.state.fold, AggregateFold)
+    assert counted(follower.state.fold) == Counter(total=1, times=[1])
 
 
 def test_a_rule_that_raises_on_replay_names_the_record() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bank.transfer import TransferSaga
 from bank.v1.events_pb2 import AccountFrozen, TransferRequested
-from bennu.errors import BadSettings, JournalBroken, RecordBroken
+from bennu.errors import BadSettings, JournalBroken, RecordBroken, UnknownToBuild
 from bennu.log.port import Record
 from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, digest_of, encode
 from bennu.v1.command_pb2 import Origin, Rejection
@@ -117,7 +117,7 @@ def test_an_unknown_event_type_stops_the_reader() -> None:
     """It is never skipped; topic, offset and type are named."""
     strange = batch(("asked", ASKED))
     strange.event_types.append("bank.v9.Gone")
-    with pytest.raises(RecordBroken, match=rf"{WHERE}: event type bank\.v9\.Gone"):
+    with pytest.raises(UnknownToBuild, match=rf"{WHERE}: event type bank\.v9\.Gone"):
         deliveries(START, strange)
 
 

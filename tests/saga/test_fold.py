@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from bank.v1.events_pb2 import TransferRequested
-from bennu.errors import JournalBroken, RecordBroken
+from bennu.errors import JournalBroken, RecordBroken, UnknownToBuild
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.position_pb2 import StreamCursor
 from bennu.v1.saga_pb2 import SagaCommandAnswered, SagaCommandIssued, SagaStarted
@@ -109,7 +109,7 @@ def test_an_answered_command_has_no_timer() -> None:
 def test_an_unknown_record_stops_the_reader() -> None:
     """A record of a later version of Bennu is not skipped; topic, offset and type are named."""
     batch = EventBatch(event_types=["bennu.v1.SagaPaused"], event_type_indexes=[0], events=[b""])
-    with pytest.raises(RecordBroken, match=rf"{WHERE}: bennu\.v1\.SagaPaused"):
+    with pytest.raises(UnknownToBuild, match=rf"{WHERE}: bennu\.v1\.SagaPaused"):
         SagaFold().apply(batch, WHERE)
 
 

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from bennu.domain import App, EventMeta, Projection
 from bennu.domain.messages import input_type, name_of, rules_of
 from bennu.errors import BadSettings, RecordBroken
+from bennu.replica.known import check_events
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.errors import ProjectionFailed
@@ -67,11 +68,8 @@ class CompiledProjection:
             raise RecordBroken(f"{where}: batch {batch.batch_no} has events that can't be read ({error})") from error
 
     def _handlers_of(self, batch: EventBatch, where: str) -> list[Handler | None]:
-        handlers = self.handlers
-        for name in batch.event_types:
-            if name not in handlers:
-                raise RecordBroken(f"{where}: event type {name} is not known to app `{self.app}`")
-        return [handlers[name] for name in batch.event_types]
+        check_events(batch.event_types, self.handlers, app=self.app, where=where)
+        return [self.handlers[name] for name in batch.event_types]
 
 
 def _events(batch: EventBatch, partition: int) -> Iterator[tuple[int, bytes, EventMeta]]:

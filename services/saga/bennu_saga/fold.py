@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
-from bennu.errors import JournalBroken, RecordBroken
+from bennu.errors import JournalBroken, RecordBroken, UnknownToBuild
 from bennu.replica.fold import encode_state
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.saga_pb2 import (
@@ -76,7 +76,9 @@ class SagaFold:
     def apply(self, batch: EventBatch, where: str) -> None:
         unknown = [name for name in batch.event_types if name not in _PARSE]
         if unknown:
-            raise RecordBroken(f"{where}: {unknown[0]} is no record of a saga journal known to this version of Bennu")
+            raise UnknownToBuild(
+                f"{where}: {', '.join(unknown)}: no record of a saga journal known to this version of Bennu"
+            )
         parsers = [_PARSE[name] for name in batch.event_types]
         try:
             for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError, Message
 
 from bennu.errors import RecordBroken
 from bennu.replica.fold import EVENT, REJECTED
+from bennu.replica.known import check_events
 from bennu.v1.command_pb2 import Origin, Rejection
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.wire.partitioning import partition_of
@@ -52,10 +53,11 @@ class Signals:
     def of(self, batch: EventBatch, source: int, *, where: str) -> Sequence[Signal]:
         """In the order of entries; `source` is the number of the event journal's partition.
 
-        Raises `RecordBroken` for an event type that the app does not know.  A batch of no interest is passed over by
+        Raises `UnknownToBuild` for an event type that the app does not know.  A batch of no interest is passed over by
         its header.
         """
-        self._check_types(batch, where)
+        app = self._definitions.app
+        check_events(batch.event_types, app.known_events, app=app.name, where=where)
         starting = {index for index, name in enumerate(batch.event_types) if name in self._starting}
         answers = any(cursor.stream == self._journal for cursor in batch.sources)
         if not (starting or answers):
@@ -69,12 +71,6 @@ class Signals:
         if starting and answers:
             found.sort(key=_entry)  # stable: an entry's answer comes before what its events start
         return found
-
-    def _check_types(self, batch: EventBatch, where: str) -> None:
-        app = self._definitions.app
-        for name in batch.event_types:
-            if name not in app.events and name not in app.upcasts:
-                raise RecordBroken(f"{where}: event type {name} is not known to app `{app.name}`")
 
     def _triggers(self, batch: EventBatch, starting: set[int], *, source: int) -> Iterator[Trigger]:
         types, indexes, events = list(batch.event_types), list(batch.event_type_indexes), list(batch.events)
