@@ -1,5 +1,6 @@
 """Replay: old events by upcasters, digests that name the first batch that differs, broken records by their place."""
 
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -13,10 +14,10 @@ from bank.v1.events_pb2 import AccountClosed, AccountFrozen, AccountOpened, Depo
 from bennu.domain import Aggregate, App, State, decides, evolves, upcasts
 from bennu.errors import BadSettings, Diverged, RecordBroken, UnknownToBuild
 from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.replica.fenced import FencedJournal
 from bennu.replica.fold import AggregateFold
-from bennu.replica.leader import Replica
+from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.replica.state import ReplicaState
-from bennu.testing.clock import ManualClock
 from bennu.testing.loop import run
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from tests.journal_writer import Entry, JournalWriter
@@ -156,8 +157,8 @@ def test_an_outcome_that_nobody_knows_is_an_end() -> None:
     assert counted(fold) is None
 
 
-async def followed(next_event: Message) -> Replica:
-    """A replica that has read one batch, and failed at the next."""
+async def followed(ours: Replayed, next_event: Message) -> Position:
+    """Where a replica stands that has read one batch, and failed at the next."""
     broker = MemoryBroker()
     broker.create(TOPIC)
     log = MemoryLog(broker)
@@ -165,18 +166,23 @@ async def followed(next_event: Message) -> Replica:
     await writer.epoch()
     for event in (Deposited(account="a", amount_minor=1), next_event):
         await writer.batch([Entry(f"id-{writer.position.batch_no}", [event])], recorded_at_us=1)
-    follower = Replica(log, TOPIC, replica().state, clock=ManualClock())
+
+    def absorb(_: Verdict, record: EpochStart | EventBatch, where: str) -> None:
+        if isinstance(record, EventBatch):
+            ours.state.evolve(record, where)
+
+    follower = FencedJournal(log, JournalReader(Position(TOPIC)), absorb, chance=Random(0))
     with pytest.raises(UnknownToBuild, match=f"{TOPIC}, offset 2: event type"):
-        await follower.journal.read_to_tail()
-    return follower
+        await follower.read_to_tail()
+    return follower.reader.position
 
 
 def test_a_follower_stays_where_it_knew_all() -> None:
     """Position and state are those of the last batch that it could apply."""
-    follower = run(followed(AccountFrozen(account="a")))
-    assert (follower.position.offset, follower.position.batch_no) == (2, 1)
-    assert isinstance(follower.state.fold, AggregateFold)
-    assert counted(follower.state.fold) == Counter(total=1, times=[1])
+    ours = replica()
+    position = run(followed(ours, AccountFrozen(account="a")))
+    assert (position.offset, position.batch_no) == (2, 1)
+    assert counted(ours.fold) == Counter(total=1, times=[1])
 
 
 def test_a_rule_that_raises_on_replay_names_the_record() -> None:
