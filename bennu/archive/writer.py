@@ -1,0 +1,175 @@
+"""Writing one topic's archive: what `append` has returned from is on the disk, and a kill at any moment loses no more.
+
+Everything here blocks; one thread uses a writer.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from bennu.archive.folder import OPEN, Archive, Found, file_name, sync_folder
+from bennu.archive.history import History
+from bennu.archive.limits import SEGMENT_AGE_S, SEGMENT_BYTES
+from bennu.archive.segment import Header, Segment, footer, frames, new_digest
+from bennu.errors import BadSettings, RecordBroken
+from bennu.log.port import Record
+
+LOCK = "lock"
+
+
+@contextmanager
+def held(root: Path) -> Iterator[None]:
+    """Be the only one who writes below this folder.  Raises `BadSettings` when somebody else does."""
+    root.mkdir(parents=True, exist_ok=True)
+    sync_folder(root.parent)
+    with (root / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadSettings(f"{root}: another archiver writes here; each needs a folder of its own") from None
+        yield
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """When a segment is sealed."""
+
+    segment_bytes: int = SEGMENT_BYTES
+    segment_age_s: int = SEGMENT_AGE_S
+
+
+class TopicWriter:
+    """Goes on where the archive of the topic ends; `history` is brought to there and kept there."""
+
+    def __init__(self, archive: Archive, topic: str, history: History, *, sizes: Sizes) -> None:
+        self.topic = topic
+        self.history = history
+        self.next_offset = 0
+        self.last: bytes | None = None
+        """The last record archived; None if there is none."""
+        self._archive = archive
+        self._folder = archive.root / topic
+        self._sizes = sizes
+        self._open: _Open | None = None
+        self._synced: dict[Path, int] = {}
+        """How much of the open segment is on the disk for certain."""
+
+    def open(self) -> None:
+        """Read the newest segment, cut off its torn end.  Raises `RecordBroken`, `OSError`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(self._archive.root)
+        found = self._archive.segments(self.topic)
+        for segment in found[:-1]:
+            if not segment.sealed:
+                raise RecordBroken(f"{self._folder / file_name(segment.first, OPEN)}: open, but it is not the last")
+        self.next_offset = 0
+        while found and not self._resume(found.pop()):
+            pass
+
+    def _resume(self, newest: Found) -> bool:
+        """Take up the newest segment; false if nothing of it came to the disk."""
+        path = self._folder / file_name(newest.first, OPEN)
+        if not newest.sealed and path in self._synced:
+            os.truncate(path, self._synced[path])  # what an fsync failed for may be read, and yet not be there
+        with self._archive.opened(self.topic, newest) as segment:
+            if segment is None:
+                path.unlink()
+                sync_folder(self._folder)
+                return False
+            self.history.resume(segment.header.carried)
+            self.next_offset = newest.first
+            for record in segment.checked_records():
+                self._archived(record)
+        if not newest.sealed:
+            self._open = _Open.again(path, segment)
+            if segment.complete:
+                self._put()
+        return True
+
+    def _archived(self, record: Record) -> None:
+        self.history.take(*record)
+        self.next_offset, self.last = record.offset + 1, record.body
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Durable when it returns.  Raises `OSError`: then `close`, and `open` again."""
+        assert records[0].offset == self.next_offset, "an archive has no gap"
+        self.seal_if_due()
+        if self._open is None:
+            self._begin(records[0].offset)
+        assert self._open is not None
+        self._open.write(frames(records))
+        self._synced[self._open.path] = self._open.size
+        for record in records:
+            self._archived(record)
+
+    def _begin(self, first: int) -> None:
+        header = Header(self.topic, first, time.time_ns() // 1_000_000, self.history.carried())
+        self._open = _Open.new(self._folder / file_name(first, OPEN), header)
+        sync_folder(self._folder)
+
+    def seal_if_due(self) -> None:
+        """Seal the open segment when it is large or old enough."""
+        if self._open is None or self._open.first == self.next_offset:
+            return
+        age_s = time.time() - self._open.made_at_ms / 1000
+        if self._open.size >= self._sizes.segment_bytes or age_s >= self._sizes.segment_age_s:
+            self._open.write(footer(self.next_offset - self._open.first, self.next_offset, self._open.digest.digest()))
+            self._put()
+
+    def _put(self) -> None:
+        assert self._open is not None
+        self._open.file.close()
+        self._archive.sealed.put(self.topic, self._open.first, self._open.path)
+        self._synced.pop(self._open.path, None)
+        self._open = None
+
+    def close(self) -> None:
+        """The open segment stays open; harmless twice."""
+        if self._open is not None:
+            self._open.file.close()
+            self._open = None
+
+
+class _Open:
+    """The segment that is being written."""
+
+    def __init__(self, path: Path, file: FileIO, header: Header) -> None:
+        self.path = path
+        self.file = file
+        self.first = header.first
+        self.made_at_ms = header.made_at_ms
+        self.size = 0
+        self.digest = new_digest()
+        self._before = b""
+
+    @classmethod
+    def new(cls, path: Path, header: Header) -> "_Open":
+        """An empty one; its header is written with the first records."""
+        opened = cls(path, FileIO(path, "x"), header)
+        opened._before = header.encode()
+        return opened
+
+    @classmethod
+    def again(cls, path: Path, segment: Segment) -> "_Open":
+        """Go on with one that was read to its end; what is torn is cut off."""
+        opened = cls(path, FileIO(path, "r+"), segment.header)
+        opened.file.truncate(segment.good_bytes)
+        opened.file.seek(segment.good_bytes)
+        os.fsync(opened.file.fileno())
+        opened.size, opened.digest = segment.good_bytes, segment.digest
+        return opened
+
+    def write(self, content: bytes) -> None:
+        """At the end, and on the disk when it returns.  Raises `OSError`; then the file is to be opened again."""
+        content, self._before = self._before + content, b""
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self.file.write(rest) :]
+        os.fsync(self.file.fileno())
+        self.size += len(content)
+        self.digest.update(content)

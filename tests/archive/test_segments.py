@@ -1,0 +1,123 @@
+"""What is archived stays readable after a kill at any byte, and a spoilt bit anywhere is found and named."""
+
+from pathlib import Path
+
+import pytest
+
+from bennu.archive.folder import OPEN, SEALED, Archive
+from bennu.archive.verify import verify_topic
+from bennu.archive.writer import held
+from bennu.errors import BadSettings, RecordBroken
+from tests.archive.files import TOPIC, all_of, archive, record, records, segment_file, writer
+
+
+def test_reading_begins_at_any_offset_and_crosses_segments(tmp_path: Path) -> None:
+    """A reader gets exactly what was archived, from the offset it asks for, however it is cut into segments."""
+    found = archive(tmp_path, (records(at, at + 3) for at in range(0, 30, 3)), segment_bytes=150)
+    assert len(found.segments(TOPIC)) > 3
+    assert found.bounds(TOPIC) == (0, 30)
+    for start in range(31):
+        assert all_of(found, start) == records(start, 30)
+
+
+def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_the_last_record(tmp_path: Path) -> None:
+    """A torn record is cut off and written again; what was whole before it stays."""
+    archive(tmp_path, [records(0, 3)])
+    before = segment_file(tmp_path, OPEN).stat().st_size
+    archive(tmp_path, [records(3, 4)])
+    whole = segment_file(tmp_path, OPEN).read_bytes()
+    for size in range(before, len(whole)):
+        segment_file(tmp_path, OPEN).write_bytes(whole[:size])
+        one = writer(tmp_path)
+        assert one.next_offset == 3
+        assert segment_file(tmp_path, OPEN).stat().st_size == before
+        one.append([record(3), record(4)])
+        one.close()
+        assert all_of(Archive(tmp_path), 0) == records(0, 5)
+
+
+def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_a_header(tmp_path: Path) -> None:
+    """A segment without a whole header has no record, and is begun anew."""
+    archive(tmp_path, [records(0, 1), records(1, 2)], segment_bytes=1)
+    whole = segment_file(tmp_path, OPEN).read_bytes()
+    for size in range(whole.index(b"record 1") - 21):
+        segment_file(tmp_path, OPEN).write_bytes(whole[:size])
+        assert all_of(Archive(tmp_path), 0) == records(0, 1)
+        one = writer(tmp_path)
+        assert one.next_offset == 1
+        one.close()
+        archive(tmp_path, [records(1, 2)])
+        assert segment_file(tmp_path, OPEN).read_bytes()[100:] == whole[100:]
+
+
+def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_a_footer(tmp_path: Path) -> None:
+    """Sealing is finished, or done again, whenever it was interrupted."""
+    archive(tmp_path, [records(0, 2)])
+    unsealed = segment_file(tmp_path, OPEN).read_bytes()
+    one = writer(tmp_path, segment_bytes=1)
+    one.seal_if_due()
+    sealed = segment_file(tmp_path, SEALED)
+    whole = sealed.read_bytes()
+    for size in range(len(unsealed), len(whole) + 1):
+        sealed.rename(sealed.with_suffix(OPEN)).write_bytes(whole[:size])
+        one = writer(tmp_path, segment_bytes=1)
+        assert one.next_offset == 2
+        one.seal_if_due()
+        assert sealed.read_bytes() == whole
+
+
+def test_a_hole_of_zeros_at_the_end_is_cut_off(tmp_path: Path) -> None:
+    """A file that grew before a power cut, while its content did not come to the disk, has lost nothing synced."""
+    archive(tmp_path, [records(0, 3)])
+    path = segment_file(tmp_path, OPEN)
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    assert all_of(Archive(tmp_path), 0) == records(0, 3)
+    archive(tmp_path, [records(3, 4)])
+    assert all_of(Archive(tmp_path), 0) == records(0, 4)
+
+
+@pytest.mark.parametrize("suffix", [OPEN, SEALED])
+def test_a_flipped_bit_anywhere_is_found_and_named(tmp_path: Path, suffix: str) -> None:
+    """No byte of a segment can change unnoticed, and the error names the file; an archiver does not go on there."""
+    found = archive(tmp_path, [records(0, 4)], segment_bytes=1)
+    if suffix == SEALED:
+        writer(tmp_path, segment_bytes=1).seal_if_due()
+    path = segment_file(tmp_path, suffix)
+    whole = path.read_bytes()
+    assert verify_topic(found, TOPIC).records == 4
+    for place in range(len(whole)):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        with pytest.raises(RecordBroken, match=path.name):
+            verify_topic(found, TOPIC)
+        with pytest.raises(RecordBroken, match=path.name):
+            writer(tmp_path)
+        assert path.read_bytes() == spoilt
+
+
+def test_a_broken_record_is_named_by_its_offset_and_never_stepped_over(tmp_path: Path) -> None:
+    """A reader gets what comes before a broken record, and then the error."""
+    found = archive(tmp_path, [records(0, 5)])
+    path = segment_file(tmp_path, OPEN)
+    path.write_bytes(path.read_bytes().replace(b"record 3", b"record X"))
+    chunks = found.read(TOPIC, 0)
+    with pytest.raises(RecordBroken, match=r"\.open, offset 3: "):
+        list(chunks)
+
+
+def test_a_missing_segment_is_named(tmp_path: Path) -> None:
+    """A gap between two segments is an error that names both ends."""
+    found = archive(tmp_path, (records(at, at + 1) for at in range(4)), segment_bytes=1)
+    (tmp_path / TOPIC / f"{1:020}.segment").unlink()
+    with pytest.raises(RecordBroken, match=r"offset 1: .* goes on at offset 2"):
+        all_of(found, 0)
+    assert all_of(found, 2) == records(2, 4)
+
+
+def test_a_second_archiver_on_a_folder_is_refused(tmp_path: Path) -> None:
+    """Two would spoil each other's segments; when the first has ended, another may go on."""
+    with held(tmp_path), pytest.raises(BadSettings, match="another archiver"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
