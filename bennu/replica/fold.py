@@ -1,6 +1,5 @@
 """The aggregates of a partition in memory: how commands are decided and events evolve them."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,11 +10,10 @@ from bennu.domain.aggregate import Accepted, Context, Rejection, State
 from bennu.domain.app import AggregateKind, App, CommandRule, Decided, EventRule, QueryRule
 from bennu.errors import RecordBroken
 from bennu.limits import EVENT_BYTES, MAX_DECISION_BYTES, MAX_MESSAGE_CHARS, MAX_REASON_CHARS
+from bennu.replica.agreement import Touched, digest_of, encode_state, form_of
 from bennu.replica.known import check_events
 from bennu.v1 import command_pb2
 from bennu.v1.journal_pb2 import EventBatch, Outcome
-
-encode_state = msgspec.msgpack.Encoder(order="deterministic").encode
 
 EVENT, MESSAGE, REJECTED, FAILED = (
     Outcome.OUTCOME_UNSPECIFIED,
@@ -55,6 +53,10 @@ class AggregateFold:
     def __init__(self, app: App) -> None:
         self._app = app
         self.states: list[dict[str, State]] = [{} for _ in app.kinds]
+        self._touched: list[dict[str, State]] = [{} for _ in app.kinds]
+        """By key, since the last digest."""
+        self._covered: Sequence[Touched] = ()
+        self.form = form_of((kind.name, kind.state) for kind in app.kinds)
         self._clone = [_cloner(kind) for kind in app.kinds]
         self._by_class: dict[type[Message], EventRule] = {rule.message: rule for rule in app.events.values()}
         self._handlers: dict[str, Callable[[bytes], None]] = {}
@@ -88,6 +90,7 @@ class AggregateFold:
             raise RecordBroken(f"{where}: an upcast gives {type_name}, which app `{self._app.name}` does not evolve by")
         _, message, key_of, aggregate, evolve = rule
         parse, states, blank = message.FromString, self.states[aggregate], self._app.kinds[aggregate].state
+        touched = self._touched[aggregate]
 
         def handle(raw: bytes) -> None:
             event = parse(raw)
@@ -95,6 +98,7 @@ class AggregateFold:
             state = states.get(key)
             if state is None:
                 state = states[key] = blank()
+            touched[key] = state
             evolve(state, event)
 
         return handle
@@ -104,22 +108,19 @@ class AggregateFold:
         name = event.DESCRIPTOR.full_name
         (self._handlers.get(name) or self._handler(name, where))(event.SerializeToString())
 
-    def digest(self, batch: EventBatch) -> bytes:
-        touched: dict[tuple[int, str], None] = {}
-        for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
-            touched[self._touched(batch.event_types[index], raw)] = None
-        total = hashlib.blake2b(digest_size=16)
-        for aggregate, key in touched:
-            total.update(f"{self._app.kinds[aggregate].name}\0{key}\0".encode())
-            total.update(encode_state(self.states[aggregate].get(key)))
-        return total.digest()
+    # --- integrity
 
-    def _touched(self, type_name: str, raw: bytes) -> tuple[int, str]:
-        if upcast := self._app.upcasts.get(type_name):
-            newer = upcast.function(upcast.message.FromString(raw))
-            return self._touched(newer.DESCRIPTOR.full_name, newer.SerializeToString())
-        rule = self._app.events[type_name]
-        return rule.aggregate, rule.key(rule.message.FromString(raw))
+    def digest(self) -> bytes:
+        """Of the states touched since the last one; empty if there are none."""
+        kinds = zip(self._app.kinds, self._touched, strict=True)
+        self._covered = [Touched(kind.name, list(states), list(states.values())) for kind, states in kinds if states]
+        for states in self._touched:
+            states.clear()
+        return digest_of(self.form, self._covered) if self._covered else b""
+
+    def covered(self) -> list[str]:
+        """Kind and key of what the last digest covers."""
+        return [f"{one.kind} {key}" for one in self._covered for key in one.keys]
 
     # --- deciding
 
@@ -141,7 +142,7 @@ class AggregateFold:
         except Exception as error:  # whatever the rules of a domain raise, the other commands go on
             return _failure(rule, error)
         if events:
-            states[key] = changed
+            states[key] = self._touched[rule.aggregate][key] = changed
         return decision
 
     def _rule_of(self, event: Message, key: str, rule: CommandRule) -> EventRule:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from struct import unpack
 from typing import Protocol
 
-from bennu.errors import BadSettings, Diverged
+from bennu.errors import BadSettings
+from bennu.replica.agreement import Agreement, Digests
 from bennu.replica.columns import DIGEST_BYTES, check_columns
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, Outcome
@@ -14,7 +15,7 @@ _OUTCOMES = [bytes([outcome]) for outcome in sorted(Outcome.values())]
 """Each as the byte that the window keeps of it."""
 
 
-class Fold(Protocol):
+class Fold(Digests, Protocol):
     """The domain's part: CServer's aggregates, or Saga's sagas."""
 
     def apply(self, batch: EventBatch, where: str) -> None:
@@ -22,9 +23,6 @@ class Fold(Protocol):
 
         `UnknownToBuild` for a type that this build does not know, before any event of the batch is applied.
         """
-
-    def digest(self, batch: EventBatch) -> bytes:
-        """Digest of the states that the batch's events touch, as they are now."""
 
 
 class ReplicaState:
@@ -34,6 +32,7 @@ class ReplicaState:
         self.fold = fold
         self.partition = partition
         self.partitions = partitions
+        self.agreement = Agreement()
         self.recorded_at_us = 0
         self.window = ReplyWindow()
         self.inputs: dict[str, LogPosition] = {}
@@ -59,12 +58,9 @@ class ReplicaState:
         """
         check_columns(batch, where)
         self.fold.apply(batch, where)
-        if batch.state_digest and self.fold.digest(batch) != batch.state_digest:
-            raise Diverged(
-                f"{where}: after batch {batch.batch_no} this replica's state differs from the journal's digest; "
-                "a rule reads a clock, draws a random number or changes state in `decide`, or the code has changed"
-            )
-        self.window.add_batch(batch.command_ids, _kept(batch))
+        if batch.state_digest:
+            self.agreement.check(self.fold, batch, where)
+        self.window.add_batch(list(batch.command_ids), _kept(batch))  # once: each reading of the column makes new texts
         self.advance(batch)
 
     def advance(self, batch: EventBatch) -> None:

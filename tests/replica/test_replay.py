@@ -3,6 +3,7 @@
 from random import Random
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, ServiceDescriptorProto
@@ -14,6 +15,7 @@ from bank.v1.events_pb2 import AccountClosed, AccountFrozen, AccountOpened, Depo
 from bennu.domain import Aggregate, App, State, decides, evolves, upcasts
 from bennu.errors import BadSettings, Diverged, RecordBroken, UnknownToBuild
 from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.replica.agreement import form_of
 from bennu.replica.fenced import FencedJournal
 from bennu.replica.fold import AggregateFold
 from bennu.replica.journal import JournalReader, Position, Verdict
@@ -107,33 +109,91 @@ def test_a_digest_is_that_of_the_states_it_touched() -> None:
     """Equal states give equal digests, whatever other states there are; old events touch what they mean now."""
     ours, theirs = replica(), replica()
     ours.state.evolve(batch(Deposited(account="elsewhere", amount_minor=5)), WHERE)
-    events = batch(Withdrawn(account="a", amount_minor=10), Deposited(account="b", amount_minor=30))
+    ours.fold.digest()
     for one in (ours, theirs):
-        one.state.evolve(events, WHERE)
-    assert ours.fold.digest(events) == theirs.fold.digest(events)
-    ours.state.evolve(batch(Deposited(account="b", amount_minor=1)), WHERE)
-    assert ours.fold.digest(events) != theirs.fold.digest(events)
+        one.state.evolve(batch(Withdrawn(account="a", amount_minor=10), Deposited(account="b", amount_minor=30)), WHERE)
+    assert ours.fold.digest() == theirs.fold.digest()
+    assert ours.fold.covered() == theirs.fold.covered() == ["CounterRules a", "CounterRules b"]
+    for one, amount in ((ours, 1), (theirs, 2)):
+        one.state.evolve(batch(Deposited(account="b", amount_minor=amount)), WHERE)
+    assert ours.fold.digest() != theirs.fold.digest()
+
+
+def test_a_batch_that_touches_nothing_has_no_digest() -> None:
+    """There is nothing to compare after it."""
+    ours = replica()
+    ours.state.evolve(batch(), WHERE)
+    assert ours.fold.digest() == b""
 
 
 def test_a_digest_that_is_ours_passes() -> None:
     """The leader's digest, taken after its batch, is what a replica finds after the same batch."""
     leader, follower = replica(), replica()
-    events = batch(Deposited(account="a", amount_minor=10))
-    leader.fold.apply(events, WHERE)
-    events.state_digest = leader.fold.digest(events)
-    follower.state.evolve(events, WHERE)
+    follower.state.evolve(said_by(leader, Deposited(account="a", amount_minor=10)), WHERE)
     assert counted(follower.fold) == counted(leader.fold)
+    assert (follower.state.agreement.compared, follower.state.agreement.foreign) == (1, 0)
+
+
+def said_by(leader: Replayed, *events: Message, number: int = 1) -> EventBatch:
+    """A batch with the digest of this leader."""
+    said = batch(*events)
+    said.batch_no, said.first_seq = number, 10 * number
+    leader.fold.apply(said, WHERE)
+    said.state_digest = leader.fold.digest()
+    return said
 
 
 def test_a_state_that_differs_names_the_batch() -> None:
-    """The first batch after which the digests differ, with its place."""
+    """The first batch after which states differ, its events, what it touched, and the last one that agreed."""
     leader, follower = replica(), replica()
+    follower.state.evolve(said_by(leader, Deposited(account="b", amount_minor=1), number=3), WHERE)
     leader.state.evolve(batch(Deposited(account="a", amount_minor=1)), WHERE)
-    events = batch(Deposited(account="a", amount_minor=10))
-    leader.fold.apply(events, WHERE)
-    events.state_digest = leader.fold.digest(events)
-    with pytest.raises(Diverged, match=f"{WHERE}: after batch 1 this replica's state differs"):
-        follower.state.evolve(events, WHERE)
+    leader.fold.digest()
+    differs = said_by(leader, Deposited(account="a", amount_minor=10), Deposited(account="c"), number=4)
+    with pytest.raises(Diverged) as raised:
+        follower.state.evolve(differs, WHERE)
+    assert str(raised.value).startswith(
+        f"{WHERE}: batch 4 (events 40 to 41) is the first after which this replica's state differs from the journal's "
+        "digest; batch 3 still agreed; it touched CounterRules a, CounterRules c. "
+    )
+
+
+def test_states_of_another_form_are_not_compared() -> None:
+    """A build whose states have other fields writes other digests of the same history: neither of the two is wrong."""
+    leader, follower = replica(), replica()
+    first = said_by(leader, Deposited(account="a", amount_minor=10), number=1)
+    first.state_digest = b"\0\0\0\0" + first.state_digest[4:]
+    follower.state.evolve(first, WHERE)
+    assert (follower.state.agreement.compared, follower.state.agreement.foreign) == (0, 1)
+    leader.state.evolve(batch(Deposited(account="a", amount_minor=1)), WHERE)
+    with pytest.raises(Diverged, match="none before it was compared, but 1 from 1 to 1 are of states of another form"):
+        follower.state.evolve(said_by(leader, Deposited(account="a", amount_minor=2), number=2), WHERE)
+
+
+class Inner(State):
+    """A part of another state."""
+
+    number: int = 0
+
+
+class Outer(State):
+    """With parts, and a part of its own kind."""
+
+    inner: Inner = msgspec.field(default_factory=Inner)
+    more: dict[int, "Outer"] = {}  # noqa: RUF012 - msgspec copies it for each state
+
+
+class Renamed(State):
+    """As `Inner`, by another name."""
+
+    count: int = 0
+
+
+def test_a_form_is_names_and_types() -> None:
+    """It tells apart what is encoded in another way, and is the same in every process."""
+    kinds: list[tuple[str, type[msgspec.Struct]]] = [("a", Inner), ("b", Inner), ("a", Renamed), ("a", Outer)]
+    assert len({form_of([kind]) for kind in kinds}) == 4
+    assert form_of([("a", Outer)]).hex() == "071e0a2d"
 
 
 def test_an_event_that_nobody_knows_is_an_end() -> None:

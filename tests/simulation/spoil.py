@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from random import Random
 
+from bank.app import app as bank
 from bank.v1.events_pb2 import Deposited
 from bennu.errors import Final
+from bennu.replica.fold import AggregateFold
 from bennu.replica.journal import FORMAT_VERSION, encode
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
@@ -74,7 +76,7 @@ def unreadable_event(batch: EventBatch) -> None:
 
 def another_state(batch: EventBatch) -> None:
     add_event(batch, Deposited.DESCRIPTOR.full_name, Deposited(account="a0", balance_minor=1).SerializeToString())
-    batch.state_digest = bytes(16)
+    batch.state_digest = AggregateFold(bank).form + bytes(16)
 
 
 SPOILERS: tuple[Callable[[EventBatch], None], ...] = (

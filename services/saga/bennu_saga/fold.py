@@ -5,7 +5,6 @@ so nothing has to be remembered to tell it from a repetition.  The ones in COMPE
 has mended them.
 """
 
-import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 
 from bennu.errors import JournalBroken, RecordBroken, UnknownToBuild
-from bennu.replica.fold import encode_state
+from bennu.replica.agreement import Touched, digest_of, form_of
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
@@ -46,6 +45,8 @@ _PARSE: dict[str, Callable[[bytes], Record]] = {kind.DESCRIPTOR.full_name: kind.
 class SagaFold:
     """Sagas by id, what they wait for, and the outbox.  See `bennu.replica.state.Fold`."""
 
+    form = form_of([("saga", SagaState)])
+
     def __init__(self) -> None:
         self.sagas: dict[str, SagaState] = {}
         self.awaiting: dict[str, str] = {}
@@ -55,6 +56,9 @@ class SagaFold:
         """By topic: the input batch of which only a part is journaled."""
         self.counts: Counter[int] = Counter()
         """Started ones, under RUNNING, and ended ones by how; since the journal began."""
+        self._touched: dict[str, None] = {}
+        """Ids of sagas, and topics of parts, since the last digest; and of the last one."""
+        self._covered: dict[str, None] = {}
         self._timers: list[tuple[int, str]] = []
         self._evolve: dict[type, Callable[..., None]] = {
             SagaStarted: self._started,
@@ -95,6 +99,7 @@ class SagaFold:
     def evolve(self, record: Record) -> None:
         """Change what one record says."""
         self._evolve[type(record)](record)
+        self._touched[record.topic if isinstance(record, SagaInputPart) else record.saga_id] = None
 
     def _started(self, record: SagaStarted) -> None:
         self.sagas[record.saga_id] = state.started(record)
@@ -140,15 +145,16 @@ class SagaFold:
 
     # --- integrity
 
-    def digest(self, batch: EventBatch) -> bytes:
-        touched: dict[str, None] = {}
-        for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
-            record = _PARSE[batch.event_types[index]](raw)
-            touched[record.topic if isinstance(record, SagaInputPart) else record.saga_id] = None
-        total = hashlib.blake2b(digest_size=16)
-        for saga_id in touched:
-            total.update(f"{saga_id}\0".encode())
-            total.update(encode_state(self.sagas.get(saga_id)))
-        for destination, last_no in sorted(self.outbox.heads().items()):
-            total.update(f"{destination}\0{last_no}\0".encode())
-        return total.digest()
+    def digest(self) -> bytes:
+        """Of the sagas touched since the last one, and the numbers of all outboxes; empty if no saga was touched."""
+        self._covered, self._touched = self._touched, {}
+        if not self._covered:
+            return b""
+        heads = sorted(self.outbox.heads().items())
+        sagas = Touched("saga", list(self._covered), [self.sagas.get(name) for name in self._covered])
+        outboxes = Touched("outbox", [name for name, _ in heads], [last_no for _, last_no in heads])
+        return digest_of(self.form, (sagas, outboxes))
+
+    def covered(self) -> list[str]:
+        """Sagas, and input journals of which a part was taken."""
+        return list(self._covered)
