@@ -139,7 +139,7 @@ class Replica:
         batch.batch_no, batch.first_seq = position.batch_no + 1, position.next_seq
         batch.prev_digest = position.digest
         if batch.batch_no % DIGEST_EVERY_BATCHES == 0:
-            batch.state_digest = self.state.fold.digest(batch)
+            batch.state_digest = self.state.fold.digest()
         self.state.advance(batch)
         self._sealed = batch
         self.open = OpenBatch(self._time.now_us())
