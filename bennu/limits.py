@@ -52,7 +52,7 @@ WINDOW_AGE_MS = 7 * 24 * 3600 * 1000
 ID_AHEAD_MS = 60_000
 """How far in the future a UUIDv7 may claim to have been made."""
 
-DIGEST_EVERY_BATCHES = 64
+DIGEST_EVERY_BATCHES = 1
 
 APPEND_TIMEOUT_MS = 3_000
 RESOLVE_TIMEOUT_MS = 15_000
