@@ -9,7 +9,7 @@ Everything here blocks.
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +102,7 @@ class Archive:
                     return found[0].first, end
         return None
 
-    def read(self, topic: str, start: int) -> Iterator[list[Record]]:
+    def read(self, topic: str, start: int) -> Generator[list[Record], None, None]:
         """Chunks of contiguous records from `start`, which must be archived, to the end there is.
 
         Raises `RecordBroken` for what can't be trusted, and for a segment that is missing.
