@@ -30,6 +30,7 @@ class ServiceSettings(BaseModel):
     log: str = Field("sqlite", description="URL of the log, or one of the short names sqlite and rocketmq")
     log_access_key: SecretStr | None = Field(None, description="access key of the log")
     log_secret_key: SecretStr | None = Field(None, description="secret key of the log")
+    archive: str = Field("", description="folder of the archive: records that the log no longer keeps are read from it")
     partitions: int = Field(1, ge=1, le=1024, description="partitions of the app; fixed when its journals are created")
     ops: str = Field("127.0.0.1:0", description="address of the operations port: metrics, health, readiness")
     insecure_bind: bool = Field(False, description="allow plaintext ports on addresses other than loopback")
