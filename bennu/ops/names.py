@@ -8,6 +8,7 @@ fields stand here.
 SHARED = frozenset(
     {
         "app",
+        "archive",
         "insecure_bind",
         "log",
         "log_access_key",

@@ -7,11 +7,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-import bennu.log
 from bennu.errors import BadSettings
 from bennu.limits import LAST_ANSWERS_MS, LAST_CALLS_MS, MAX_FRAME_BYTES, MAX_METADATA_BYTES
 from bennu.ops import addresses
 from bennu.ops.apps import load_app
+from bennu.ops.logs import open_log
 from bennu.ops.prepare import prepare
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
@@ -40,7 +40,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
     clock = SystemClock()
     observed = Observed(running.metrics, running.readiness, settings.partitions)
     candidate = Candidate(running.node, max(1, settings.window_count // settings.partitions), settings.window_age_ms)
-    async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
+    async with open_log(settings) as log:
         intake = Intake(app, clock.wall_us)
         members = [
             Member(app, (number, settings.partitions), log=log, candidate=candidate, intake=intake)

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-import bennu.log
 from bennu.errors import TopicMissing, Unavailable
 from bennu.log.port import Log
 from bennu.ops.apps import load_app
+from bennu.ops.logs import open_log
 from bennu.ops.patience import Patience
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
@@ -28,7 +28,7 @@ async def main(settings: QServerSettings, running: Running) -> None:
     projections = compile_projections(load_app(settings.app))
     dsn = settings.postgres.get_secret_value()
     async with (
-        bennu.log.open(settings.log, **settings.log_credentials()) as log,
+        open_log(settings) as log,
         open_database(dsn, name=settings.node, metrics=running.metrics, readiness=running.readiness) as database,
         asyncio.TaskGroup() as group,
     ):

@@ -2,8 +2,8 @@
 
 import asyncio
 
-import bennu.log
 from bennu.ops.apps import load_app
+from bennu.ops.logs import open_log
 from bennu.ops.prepare import prepare
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
@@ -21,7 +21,7 @@ async def main(settings: SagaSettings, running: Running) -> None:
     clock = SystemClock()
     observed = Observed(running.metrics, running.readiness, settings.partitions)
     candidate = Candidate(running.node, window_count=0, window_age_ms=0)  # no client asks again for a reply
-    async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
+    async with open_log(settings) as log:
         members = [
             Member(definitions, (number, settings.partitions), log=log, candidate=candidate)
             for number in range(settings.partitions)
