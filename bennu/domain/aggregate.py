@@ -17,7 +17,7 @@ waits: time and identity come in the `Context`, a third parameter that `decides`
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar, get_args
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
 
 import msgspec
 from google.protobuf.message import Message
@@ -32,6 +32,9 @@ class State(msgspec.Struct, gc=False):
 
     `gc=False` keeps a million of them out of the garbage collector's way; so no reference cycles through a state.
     """
+
+    state_version: ClassVar[int] = 1
+    """To be raised when its fields change, or their meaning: snapshots hold states.  See `bennu.domain.older`."""
 
 
 S = TypeVar("S", bound=State)
@@ -68,12 +71,13 @@ def state_type(rules: type[Aggregate[S]]) -> type[S]:
     for base in getattr(rules, "__orig_bases__", ()):
         for argument in get_args(base):
             if inspect.isclass(argument) and issubclass(argument, State):
-                _check_defaults(argument)
+                check_defaults(argument)
                 return argument  # type: ignore[return-value]  # it is what the base was given as S
     raise BadSettings(f"{rules.__qualname__} must derive from Aggregate[YourState]")
 
 
-def _check_defaults(state: type[State]) -> None:
+def check_defaults(state: type[State]) -> None:
+    """Raise `BadSettings` for a field that has none."""
     missing = [field.name for field in msgspec.structs.fields(state) if field.required]
     if missing:
         raise BadSettings(

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, state_type
 from bennu.domain.messages import input_type, key_of, name_of, returned_types, rules_of
+from bennu.domain.older import Older, StateUpcaster, older_versions
 from bennu.domain.projection import Projection
 from bennu.domain.saga import Saga, check_steps
 from bennu.errors import BadSettings
@@ -61,10 +62,11 @@ class Upcast(NamedTuple):
 
 
 class AggregateKind(NamedTuple):
-    """An aggregate's rules and the type of its state."""
+    """An aggregate's rules, the type of its state, and what that was in older versions."""
 
     name: str
     state: type[State]
+    older: Mapping[int, Older]
 
 
 class App:
@@ -79,6 +81,7 @@ class App:
         sagas: Sequence[type[Saga[Any]]] = (),
         projections: Sequence[type[Projection]] = (),
         upcasters: Sequence[Callable[[Any], Message]] = (),
+        state_upcasters: Sequence[StateUpcaster] = (),
         example: Message | None = None,
     ) -> None:
         self.name = name
@@ -86,13 +89,17 @@ class App:
         """A command or query that `bennu dev` shows how to send."""
         self.service = service
         self.methods: dict[str, MethodDescriptor] = {m.input_type.full_name: m for m in service.methods}
-        self.kinds: list[AggregateKind] = []
+        states = [state_type(rules) for rules in aggregates]
+        self.kinds = [
+            AggregateKind(rules.__qualname__, state, older)
+            for rules, state, older in zip(aggregates, states, older_versions(states, state_upcasters), strict=True)
+        ]
         self.commands: dict[str, CommandRule] = {}
         self.queries: dict[str, QueryRule] = {}
         self.events: dict[str, EventRule] = {}
         self.upcasts: dict[str, Upcast] = {}
-        for rules in aggregates:
-            self._add(rules)
+        for number, rules in enumerate(aggregates):
+            self._add(number, rules)
         for function in upcasters:
             self._add_upcast(function)
         self._check_upcasts()
@@ -104,9 +111,7 @@ class App:
         self.projections = tuple(projection() for projection in projections)
         self._check_methods()
 
-    def _add(self, rules: type[Aggregate[Any]]) -> None:
-        number = len(self.kinds)
-        self.kinds.append(AggregateKind(rules.__qualname__, state_type(rules)))
+    def _add(self, number: int, rules: type[Aggregate[Any]]) -> None:
         instance = rules()
         for name, rule in rules_of(rules, "evolves"):
             message = input_type(rules, name, rule)
