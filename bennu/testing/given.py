@@ -4,8 +4,9 @@
         Withdraw(account="a", amount_minor=1, currency="EUR")
     ).then_rejected("insufficient_funds")
 
-Beside what is asserted, each `when` checks what no rule may do: change state while deciding or answering, or decide
-differently when asked twice.
+Beside what is asserted, each rule is checked to be a function of what it is given (see `bennu.testing.purity`): it
+runs twice and says, or makes, the same; it reads no clock and draws nothing; a rule that decides or answers changes
+neither state nor command, and one that evolves changes its state alone.
 """
 
 import inspect
@@ -18,6 +19,8 @@ from google.protobuf.message import Message
 
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, state_type
 from bennu.domain.messages import input_type, name_of, rules_of
+from bennu.replica.agreement import encode_state
+from bennu.testing.purity import watched
 
 Outcome = Message | Sequence[Message] | Accepted | Rejection
 Rule = Callable[..., Any]
@@ -39,11 +42,7 @@ class Given(Generic[S]):
         self._evolves = _by_input(rules, "evolves")
         self.state = state_type(rules)()
         self.history = tuple(history)
-        for event in history:
-            self._evolve(self.state, event)
-
-    def _evolve(self, state: S, event: Message) -> None:
-        _rule_for(self._evolves, event, self._rules)(state, event)
+        self.state = self.evolved(history)
 
     def when(self, command: Message, context: Context = CONTEXT) -> "Decided[S]":
         """Decide this command."""
@@ -59,14 +58,15 @@ class Given(Generic[S]):
         return Answered(query, answer)
 
     def _twice(self, rule: Rule, arguments: Sequence[object]) -> Any:  # noqa: ANN401 - what a domain's rule returns
-        before, name = msgspec.msgpack.encode(self.state), _name(rule)
-        first = rule(self.state, *arguments)
-        after = msgspec.msgpack.encode(self.state)
-        assert before == after, (
-            f"{name} changed the state; only `evolves` rules may\n  before: {msgspec.msgpack.decode(before)}\n"
+        name, before = _name(rule), (encode_state(self.state), _plain(arguments))
+        first = self._watched(rule, self.state, arguments)
+        after = encode_state(self.state)
+        assert before[0] == after, (
+            f"{name} changed the state; only `evolves` rules may\n  before: {msgspec.msgpack.decode(before[0])}\n"
             f"  after:  {msgspec.msgpack.decode(after)}"
         )
         second = rule(self.state, *arguments)
+        assert before[1] == _plain(arguments), f"{name} changed what it was asked: {_shown(arguments)}"
         assert _plain(first) == _plain(second), (
             f"{name} says two things about the same: a clock, chance, or memory of its own\n"
             f"  first:  {_shown(first)}\n  second: {_shown(second)}"
@@ -77,8 +77,32 @@ class Given(Generic[S]):
         """The state after these further events; ours stays as it is."""
         state = _copy(self.state)
         for event in events:
-            self._evolve(state, event)
+            state = self._evolved(state, event)
         return state
+
+    def _evolved(self, state: S, event: Message) -> S:
+        rule, before = _rule_for(self._evolves, event, self._rules), _plain(event)
+        first, second = _copy(state), _copy(state)
+        self._watched(rule, first, (event,))
+        rule(second, event)
+        ours, theirs = msgspec.structs.asdict(first), msgspec.structs.asdict(second)
+        differ = [field for field in ours if encode_state(ours[field]) != encode_state(theirs[field])]
+        assert not differ, (
+            f"{_name(rule)} makes two states of the same: a clock, chance, or memory of its own\n"
+            f"  first:  { ({field: ours[field] for field in differ}) }\n"
+            f"  second: { ({field: theirs[field] for field in differ}) }"
+        )
+        assert before == _plain(event), f"{_name(rule)} changed the event: {_shown(event)}"
+        return first
+
+    def _watched(self, rule: Rule, state: S, arguments: Sequence[object]) -> Any:  # noqa: ANN401 - as above
+        with watched(self._rules) as read:
+            outcome = rule(state, *arguments)
+        assert not read, (
+            f"{_name(rule)} reads {read[0]}; time, identity and chance are given to a rule, in `Context` or the event, "
+            "or a replica would make something else of the same journal"
+        )
+        return outcome
 
 
 class Decided(Generic[S]):
@@ -164,7 +188,7 @@ def _rule_for(table: dict[type[Message], Rule], message: Message, rules: type[Ag
 
 
 def _copy(state: S) -> S:
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
+    return msgspec.msgpack.decode(encode_state(state), type=type(state))
 
 
 def _events_of(outcome: Outcome) -> Sequence[Message]:
