@@ -1,6 +1,6 @@
 """The aggregates of a partition in memory: how commands are decided and events evolve them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,6 +12,8 @@ from bennu.errors import RecordBroken
 from bennu.limits import EVENT_BYTES, MAX_DECISION_BYTES, MAX_MESSAGE_CHARS, MAX_REASON_CHARS
 from bennu.replica.agreement import Touched, digest_of, encode_state, form_of
 from bennu.replica.known import check_events
+from bennu.replica.slices import Form, Load
+from bennu.replica.stored import Memory, dump_states, forms_of, load_states
 from bennu.v1 import command_pb2
 from bennu.v1.journal_pb2 import EventBatch, Outcome
 
@@ -121,6 +123,21 @@ class AggregateFold:
     def covered(self) -> list[str]:
         """Kind and key of what the last digest covers."""
         return [f"{one.kind} {key}" for one in self._covered for key in one.keys]
+
+    # --- snapshots
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        """Of the states, by kind."""
+        return forms_of(self._app.kinds)
+
+    def dump(self) -> Iterator[bytes]:
+        """See `bennu.replica.state.Fold`."""
+        return dump_states(Memory(self._app.kinds, self.states, self._touched))
+
+    def load(self, forms: Mapping[str, Form]) -> Load:
+        """See `bennu.replica.state.Fold`."""
+        return load_states(Memory(self._app.kinds, self.states, self._touched), forms)
 
     # --- deciding
 

@@ -1,15 +1,24 @@
 """What a replica holds in memory: positions, cursors, the reply window, and the domain's own state."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from struct import unpack
 from typing import Protocol
+
+import msgspec
+from google.protobuf.message import DecodeError
 
 from bennu.errors import BadSettings
 from bennu.replica.agreement import Agreement, Digests
 from bennu.replica.columns import DIGEST_BYTES, check_columns
+from bennu.replica.slices import Form, Load, Unfit
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, Outcome
 from bennu.v1.position_pb2 import LogPosition
+
+_OWN, _WINDOW, _FOLD = b"O", b"W", b"F"
+"""Parts of a snapshot: positions, cursors and time; the window; the domain's."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode_own = msgspec.msgpack.Decoder(tuple[int, list[bytes], dict[str, int], dict[str, int]]).decode
 
 _OUTCOMES = [bytes([outcome]) for outcome in sorted(Outcome.values())]
 """Each as the byte that the window keeps of it."""
@@ -23,6 +32,16 @@ class Fold(Digests, Protocol):
 
         `UnknownToBuild` for a type that this build does not know, before any event of the batch is applied.
         """
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        """What the states of each kind look like."""
+
+    def dump(self) -> Iterator[bytes]:
+        """Everything that was evolved, as slices; it must stand still until the last one is taken."""
+
+    def load(self, forms: Mapping[str, Form]) -> Load:
+        """What puts slices into this fold, which has read nothing.  Raises `Unfit` for states it can't read."""
 
 
 class ReplicaState:
@@ -78,6 +97,36 @@ class ReplicaState:
         """Where to read this input log from."""
         position = self.inputs.get(topic)
         return position.offset if position else 0
+
+    # --- snapshots
+
+    def dump(self) -> Iterator[bytes]:
+        """Everything, as slices, each led by a byte that says of what; the state must stand still meanwhile."""
+        inputs = [position.SerializeToString() for position in self.inputs.values()]
+        yield _OWN + _encode((self.recorded_at_us, inputs, self.sources, self.outboxes))
+        for part, slices in ((_WINDOW, self.window.dump()), (_FOLD, self.fold.dump())):
+            for piece in slices:
+                yield part + piece
+
+    def load(self, forms: Mapping[str, Form]) -> Load:
+        """What puts slices into this state, which has read nothing; `forms` of the fold that made them.
+
+        Raises `Unfit`, here or in a slice; the state is then to be dropped.
+        """
+        loads = {_OWN: self._load_own, _WINDOW: self.window.load(), _FOLD: self.fold.load(forms)}
+
+        def load(piece: bytes) -> None:
+            try:
+                loads[piece[:1]](piece[1:])
+            except (msgspec.DecodeError, DecodeError, ValueError, LookupError) as error:
+                raise Unfit(f"a slice can't be read: {type(error).__name__}: {error}") from error
+
+        return load
+
+    def _load_own(self, piece: bytes) -> None:
+        self.recorded_at_us, inputs, self.sources, self.outboxes = _decode_own(piece)
+        for position in map(LogPosition.FromString, inputs):
+            self.inputs[position.topic] = position
 
 
 def _kept(batch: EventBatch) -> Iterator[bytes]:

@@ -5,9 +5,13 @@ Part of the replicated state.  Eviction follows journaled time and whole batches
 
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
+
+import msgspec
+
+from bennu.replica.slices import Load, sliced
 
 DIGEST_END = 16
 """A kept reply is one bytes object: payload digest, one byte of outcome, reply."""
@@ -16,6 +20,25 @@ TIME_CHARS = 13
 """The first characters of a UUIDv7's text are its time: 48 bits of milliseconds in hexadecimal, with one dash."""
 
 _UUID7 = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+
+
+PIECE_ENTRIES = 256
+"""Entries of a batch that are encoded at once."""
+
+
+class Piece(NamedTuple):
+    """Some entries of a batch, as they stand in a snapshot."""
+
+    opens: bool
+    """The first of its batch."""
+    recorded_at_us: int
+    command_ids: list[str]
+    kept: list[bytes]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_bounds = msgspec.msgpack.Decoder(tuple[int, int, str, list[tuple[str, str]]]).decode
+_decode_pieces = msgspec.msgpack.Decoder(list[Piece]).decode
 
 
 class Kept(NamedTuple):
@@ -49,7 +72,7 @@ class ReplyWindow:
         """(time, id) of those evicted that claim to be newer than the journal: a heap, until its time has come."""
         self._ahead_ids: set[str] = set()
         self._replies: dict[str, bytes] = {}
-        self._batches: deque[tuple[int, Sequence[str]]] = deque()
+        self._batches: deque[tuple[int, list[str]]] = deque()
         self._recent: list[str] = []
 
     def __len__(self) -> int:
@@ -109,3 +132,40 @@ class ReplyWindow:
             else:
                 heappush(self._ahead, (made, command_id))
                 self._ahead_ids.add(command_id)
+
+    # --- snapshots
+
+    def dump(self) -> Iterator[bytes]:
+        """Slices of all there is: bounds and floor, then the replies in their batches.  Between two batches only."""
+        assert not self._recent, "a batch is open"
+        yield _encode((self.count, self.age_us, self.floor, self._ahead))
+        yield from sliced(map(_encode, self._pieces()))
+
+    def _pieces(self) -> Iterator[Piece]:
+        for recorded_at_us, command_ids in self._batches:
+            for first in range(0, len(command_ids), PIECE_ENTRIES):
+                some = command_ids[first : first + PIECE_ENTRIES]
+                yield Piece(first == 0, recorded_at_us, some, [self._replies[command_id] for command_id in some])
+
+    def load(self) -> Load:
+        """What puts slices into this one, which is empty."""
+        bounded = False
+
+        def load(slice_: bytes) -> None:
+            nonlocal bounded
+            if bounded:
+                self._load_pieces(slice_)
+            else:
+                self.count, self.age_us, self.floor, self._ahead = _decode_bounds(slice_)
+                self._ahead_ids.update(command_id for _, command_id in self._ahead)
+                bounded = True
+
+        return load
+
+    def _load_pieces(self, slice_: bytes) -> None:
+        for opens, recorded_at_us, command_ids, kept in _decode_pieces(slice_):
+            self._replies.update(zip(command_ids, kept, strict=True))
+            if opens:
+                self._batches.append((recorded_at_us, command_ids))
+            else:
+                self._batches[-1][1].extend(command_ids)

@@ -7,12 +7,13 @@ has mended them.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from google.protobuf.message import DecodeError
 
 from bennu.errors import JournalBroken, RecordBroken, UnknownToBuild
 from bennu.replica.agreement import Touched, digest_of, form_of
+from bennu.replica.slices import Form, Load, Unfit
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
@@ -23,9 +24,9 @@ from bennu.v1.saga_pb2 import (
     SagaStarted,
     SagaTimerFired,
 )
-from bennu_saga import state
+from bennu_saga import state, stored
 from bennu_saga.outbox import Command, Outbox
-from bennu_saga.state import COMPENSATION_FAILED, RUNNING, SagaState
+from bennu_saga.state import COMPENSATION_FAILED, RUNNING, STATE_VERSION, SagaState
 
 Record = (
     SagaStarted | SagaCommandIssued | SagaCommandAnswered | SagaTimerFired | SagaRuleFailed | SagaEnded | SagaInputPart
@@ -158,3 +159,26 @@ class SagaFold:
     def covered(self) -> list[str]:
         """Sagas, and input journals of which a part was taken."""
         return list(self._covered)
+
+    # --- snapshots
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        """See `bennu.replica.state.Fold`."""
+        return {"saga": Form(STATE_VERSION, self.form)}
+
+    def dump(self) -> Iterator[bytes]:
+        """See `bennu.replica.state.Fold`."""
+        return stored.dump(self._memory)
+
+    def load(self, forms: Mapping[str, Form]) -> Load:
+        """See `bennu.replica.state.Fold`."""
+        if forms != self.forms:
+            raise Unfit("its sagas are those of another version of Bennu")
+        return stored.load(self._memory)
+
+    @property
+    def _memory(self) -> stored.Memory:
+        return stored.Memory(
+            self.sagas, self.awaiting, self._timers, self.outbox, self.parts, self.counts, self._touched
+        )

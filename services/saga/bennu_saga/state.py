@@ -30,6 +30,9 @@ NOTHING_TO_COMPENSATE = "nothing_to_compensate"
 
 TIMED_OUT = "step_timed_out"
 
+STATE_VERSION = 1
+"""Of `SagaState`: a snapshot of another one is passed over."""
+
 
 class SagaState(msgspec.Struct, gc=False):
     """A saga between its start and its end."""
