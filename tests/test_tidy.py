@@ -26,7 +26,7 @@ BROAD_EXCEPTS = {
     ("bennu/replica/fold.py", "apply"): "whatever a domain's rule raises on replay, the record is named",
     ("bennu/replica/fold.py", "decide"): "whatever the rules of a domain raise, the other commands go on",
     ("bennu/replica/fold.py", "answer"): "a domain's query must not end the service",
-    ("bennu/replica/stored.py", "load"): "a domain's upcaster of states raises: an older snapshot or the journal serves",
+    ("bennu/replica/stored.py", "load"): "an upcaster of states raises: an older snapshot or the journal serves",
     ("services/saga/bennu_saga/definitions.py", "call_rule"): "a saga whose rule raises fails; the others go on",
     ("bennu/stack/owned.py", "__enter__"): "cleans up and raises again, for Ctrl-C too: no process may be left over",
     ("bennu/stack/owned.py", "__aenter__"): "the same, for `async with`",
