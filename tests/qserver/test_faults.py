@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from bennu.ops.postgres import SCHEMA_LOCK, check_ports
 from bennu.stack.ports import free_port
 from bennu.stack.postgres import Postgres
-from bennu_qserver.database import check_ports
-from bennu_qserver.schema import SCHEMA_LOCK
 from tests.qserver.serving import TIMEOUT_S, bank_world, connected, qserver, started, unmet, until
 from tests.service_process import Service
 

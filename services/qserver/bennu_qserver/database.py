@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NoReturn, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg import exceptions as pg
@@ -14,6 +13,7 @@ from prometheus_client import Counter
 from bennu.errors import BadSettings
 from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
+from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
 from bennu.ops.readiness import Readiness
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.limits import (
@@ -30,28 +30,6 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 T = TypeVar("T")
 
 READY = "postgres"
-
-MISTAKEN = (
-    pg.ClientConfigurationError,
-    pg.InvalidAuthorizationSpecificationError,
-    pg.InvalidCatalogNameError,
-    pg.InsufficientPrivilegeError,
-)
-"""The settings or the grants are wrong: an operator must act."""
-
-AWAY = (
-    OSError,  # refused, reset, and TimeoutError
-    pg.InterfaceError,  # the connection was closed under us
-    pg.InternalClientError,
-    pg.PostgresConnectionError,
-    pg.OperatorInterventionError,  # terminated, shutting down, starting up, cancelled
-    pg.InsufficientResourcesError,  # connections, memory, disk
-    pg.InvalidTransactionStateError,  # read-only after a failover; ended for being idle
-    pg.ObjectNotInPrerequisiteStateError,  # locks not available
-    pg.TransactionRollbackError,  # serialization failure, deadlock
-    pg.PostgresSystemError,  # its disk
-)
-"""The same transaction may succeed later."""
 
 CONTENT_REFUSED = (pg.DataError, pg.IntegrityConstraintViolationError)
 """The rows themselves are at fault."""
@@ -134,14 +112,6 @@ def refusal(error: pg.PostgresError) -> str:
     places = [f"{what} {name}" for what, name in named.items() if name]
     details = [str(getattr(error, "detail", None) or ""), ", ".join(places)]
     return "; ".join(filter(None, [f"Postgres refused: {error}", *details]))
-
-
-def check_ports(dsn: str) -> None:
-    """Raise `BadSettings` unless the port of each host is one.  It isn't shown: it may be half of a password."""
-    for host in urlsplit(dsn).netloc.rpartition("@")[2].split(","):
-        port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else "0"
-        if not (port.isdecimal() and int(port) < 2**16):
-            raise BadSettings("postgres: the port in the URL is no number below 65536")
 
 
 async def _keep_session(_connection: object) -> None:

@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from bennu.errors import BadSettings
+from bennu.ops.postgres import SCHEMA_LOCK
 from bennu_qserver.database import server_settings
 from bennu_qserver.limits import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
-from bennu_qserver.schema import SCHEMA_LOCK, VERSION_TABLE
+from bennu_qserver.schema import VERSION_TABLE
 
 
 async def migrate(dsn: str) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from bennu.errors import BadSettings
+from bennu.ops.postgres import SCHEMA_LOCK
 from bennu_qserver import positions
 from bennu_qserver.database import Connection
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
 
-SCHEMA_LOCK = 0x62656E6E75  # "bennu"
 VERSION_TABLE = "qserver_version"
 VERSION = "0001"
 """The last one in `migrations/versions`."""
