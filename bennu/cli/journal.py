@@ -8,7 +8,7 @@ import typer
 
 from bennu.cli import topics
 from bennu.cli.options import AsJson, Config, LogUrl, load, open_log
-from bennu.errors import BadSettings, Final
+from bennu.errors import BadSettings, Final, UnknownToBuild
 from bennu.ops import topics as app_topics
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def verify(  # noqa: PLR0913  each is a flag
 ) -> None:
     """Check one journal, or with --app all journals of an app.
 
-    Order, epochs and the digest chain; with --app the app's rules replay the events too, and the digests of state are
-    compared.  Exit code 70: something is broken, and the message names topic, offset and reason.
+    Order, epochs and the digest chain; with --app also whether this build can replay it: the app's rules evolve the
+    events again, and the digests of state are compared.  Exit code 70: something is broken, or not known to this
+    build, and the message names topic, offset and reason.
     """
     if not topic and not app_name:
         raise BadSettings("say which journals: --topic bank-events-0, or --app bank.app:app")
@@ -97,16 +98,26 @@ def verify(  # noqa: PLR0913  each is a flag
             names = [topic] if domain is None or topic else await _journals(opened, domain, partitions)
             return [await verify_one(opened, name, domain) for name in names]
 
+    found: list[Counts] = []
     try:
         found = asyncio.run(work())
+        _check_known(found)
     except Final as problem:
         if as_json:
-            typer.echo(json.dumps({"ok": False, "problem": type(problem).__name__, "reason": str(problem)}))
+            said = {"ok": False, "problem": type(problem).__name__, "reason": str(problem)}
+            typer.echo(json.dumps(said | ({"journals": [counts.as_dict() for counts in found]} if found else {})))
         raise
     if as_json:
         typer.echo(json.dumps({"ok": True, "journals": [counts.as_dict() for counts in found]}))
     else:
         _show(found)
+
+
+def _check_known(found: "list[Counts]") -> None:
+    """Raise `UnknownToBuild`, with all that is not known, for journals that this build can't go on from."""
+    lacking = [f"{counts.topic}: {'; '.join(counts.lacks)}" for counts in found if counts.lacks]
+    if lacking:
+        raise UnknownToBuild("this build can't replay " + ".  ".join(lacking))
 
 
 async def _journals(log: "Log", app: "App", partitions: int) -> list[str]:
@@ -122,11 +133,15 @@ def _below(name: str, partitions: int) -> bool:
 
 def _show(found: "list[Counts]") -> None:
     for counts in found:
-        typer.echo(f"{counts.topic}: all is well" + (", also replayed by the app's rules" if counts.replayed else ""))
+        typer.echo(f"{counts.topic}: all is well" + (", and this build can replay it" if counts.replayed else ""))
         typer.echo(
             f"    records {counts.records}: epochs {counts.epochs}, batches {counts.batches}, "
             f"duplicates {counts.duplicates}, void {counts.void}\n"
             f"    entries {counts.entries}, events {counts.events}, digests of state {counts.state_digests}"
+            + (f": {counts.digests_agreed} agree" if counts.replayed else "")
+            + (f", {counts.digests_of_another_form} of another form" if counts.digests_of_another_form else "")
         )
+        for line in counts.types.lines():
+            typer.echo(f"    {line}")
     if not found:
         typer.echo("no journal of this app is there")

@@ -1,15 +1,17 @@
 """Replays a journal as a follower would, and counts what it finds, for `bennu journal verify`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 
+from bennu.cli.journal_types import Types
 from bennu.domain.app import App
-from bennu.errors import JournalBroken
+from bennu.errors import Diverged, JournalBroken
 from bennu.log.port import Log
+from bennu.replica.columns import check_columns
 from bennu.replica.fold import AggregateFold
 from bennu.replica.history import Judged, judged
 from bennu.replica.journal import Verdict
 from bennu.replica.state import ReplicaState
-from bennu.v1.journal_pb2 import EpochStart
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Counts:
     """What stands in a journal.  `replayed`: whether the app's rules evolved its events again."""
 
     topic: str
+    types: Types
     records: int = 0
     epochs: int = 0
     batches: int = 0
@@ -25,48 +28,76 @@ class Counts:
     void: int = 0
     duplicates: int = 0
     state_digests: int = 0
+    digests_agreed: int = 0
+    digests_of_another_form: int = 0
     replayed: bool = False
+    lacks: list[str] = field(default_factory=list)
+    """What this build does not know, and so can't replay it or lead it."""
 
     def add(self, found: Judged) -> None:
         """Count one record."""
         self.records += 1
         self.void += found.verdict is Verdict.VOID
         self.duplicates += found.verdict is Verdict.DUPLICATE
-        if found.verdict is Verdict.EPOCH:
-            self.epochs += 1
-        elif found.verdict is Verdict.BATCH and not isinstance(found.record, EpochStart):
+        self.epochs += found.verdict is Verdict.EPOCH
+        if found.verdict is Verdict.BATCH and isinstance(found.record, EventBatch):
+            check_columns(found.record, _where(found))
             self.batches += 1
             self.entries += len(found.record.command_ids)
             self.events += len(found.record.events)
             self.state_digests += bool(found.record.state_digest)
+            self.types.add(found.record, found.offset)
+
+    def end(self, state: ReplicaState | None) -> None:
+        """All is read; `state` is what replay made of it."""
+        self.lacks = list(self.types.lacks())
+        self.replayed = self.replayed and not self.lacks
+        if state is not None:
+            self.digests_agreed, self.digests_of_another_form = state.agreement.compared, state.agreement.foreign
 
     def as_dict(self) -> dict[str, object]:
         """Plain data."""
-        return asdict(self)
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return found | {"types": self.types.as_dict()}
 
 
 async def verify(log: Log, topic: str, app: App | None) -> Counts:
     """Read all of it; with the app of a domain's journal, also replay it.  Raises what is wrong, with topic and offset.
 
-    A saga's journal is judged by its chain alone: its fold belongs to the service.
+    What this build does not know ends the replay, not the reading: all of it is counted.  A saga's journal is judged by
+    its chain, its types and the sagas under way: its fold belongs to the service.
     """
-    counts = Counts(topic, replayed=app is not None and topic.startswith(f"{app.name}-events-"))
+    mine = app is not None and topic.startswith(f"{app.name}-events-")
+    of_saga = "-saga-" in topic and (app is None or topic.startswith(f"{app.name}-saga-"))
+    counts = Counts(topic, Types(app if mine or of_saga else None, of_saga), replayed=mine)
     state: ReplicaState | None = None
+    differs: Diverged | None = None
     async for found in judged(log, topic):
         counts.add(found)
-        if app is not None and counts.replayed:
-            state = _replay(found, app, state)
+        if app is not None and mine and not differs and not counts.types.unknown:
+            try:
+                state = _replay(found, app, state)
+            except (
+                Diverged
+            ) as problem:  # a record that was spoilt shows here, and then breaks the chain, which says more
+                differs = problem
+    if differs:
+        raise differs
+    counts.end(state)
     return counts
 
 
+def _where(found: Judged) -> str:
+    return f"{found.position.topic}, offset {found.offset}"
+
+
 def _replay(found: Judged, app: App, state: ReplicaState | None) -> ReplicaState | None:
-    where = f"{found.position.topic}, offset {found.offset}"
     if found.verdict is Verdict.EPOCH and isinstance(found.record, EpochStart):
         state = state or _blank(found.record, app, found.position.topic)
-        state.begin_epoch(found.record, where)
+        state.begin_epoch(found.record, _where(found))
     elif found.verdict is Verdict.BATCH and not isinstance(found.record, EpochStart):
         assert state is not None, "no batch is effective before an epoch"
-        state.evolve(found.record, where)
+        state.evolve(found.record, _where(found))
     return state
 
 

@@ -188,6 +188,13 @@ class App:
                 return table[type_name].message  # type: ignore[no-any-return]  # each holds a message class
         return None
 
+    def newest(self, type_name: str) -> str:
+        """The event that an old one is upcast to, through all steps; empty for one that is not upcast."""
+        newer = ""
+        while type_name in self.upcasts:
+            type_name = newer = name_of(returned_types(self.upcasts[type_name].function)[0])
+        return newer
+
     def reply_message(self, type_name: str) -> type[Message]:
         """The class that the rpc for this input returns."""
         return message_factory.GetMessageClass(self.methods[type_name].output_type)

@@ -106,6 +106,7 @@ class Agreement:
         return (
             f"batch {batch.batch_no} (events {batch.first_seq} to {batch.first_seq + len(batch.events) - 1}) is the "
             f"first after which this replica's state differs from the journal's digest; {agreed}; it touched {shown}. "
-            "A rule reads a clock, draws a random number or changes state in `decide`, or the code has changed; "
-            "`bennu journal verify --app` replays from the start and says which side is right"
+            "A rule reads a clock, draws a random number or changes state in `decide`, or the code has changed. A cold "
+            "replay by `bennu journal verify --app` arbitrates: if it agrees, this process's memory was wrong; if it "
+            "differs here too, the leader's was, or the code is not the one that wrote this"
         )
