@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x65nnu/v1/command.proto\x12\x08\x62\x65nnu.v1\"Z\n\x06Origin\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\x03 \x01(\t\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"\xe4\x01\n\x0c\x43ommandBatch\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08\x66irst_no\x18\x03 \x01(\x04\x12\r\n\x05types\x18\x04 \x03(\t\x12\x13\n\x0b\x63ommand_ids\x18\x05 \x03(\t\x12\x14\n\x0ctype_indexes\x18\x06 \x03(\r\x12\x10\n\x08payloads\x18\x07 \x03(\x0c\x12!\n\x07origins\x18\x08 \x03(\x0b\x32\x10.bennu.v1.Origin\x12\x16\n\x0eorigin_indexes\x18\t \x03(\r\x12\x13\n\x0b\x63ompensates\x18\n \x03(\t\",\n\tRejection\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x65nnu/v1/command.proto\x12\x08\x62\x65nnu.v1\"j\n\x06Origin\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\x03 \x01(\t\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xe4\x01\n\x0c\x43ommandBatch\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08\x66irst_no\x18\x03 \x01(\x04\x12\r\n\x05types\x18\x04 \x03(\t\x12\x13\n\x0b\x63ommand_ids\x18\x05 \x03(\t\x12\x14\n\x0ctype_indexes\x18\x06 \x03(\r\x12\x10\n\x08payloads\x18\x07 \x03(\x0c\x12!\n\x07origins\x18\x08 \x03(\x0b\x32\x10.bennu.v1.Origin\x12\x16\n\x0eorigin_indexes\x18\t \x03(\r\x12\x13\n\x0b\x63ompensates\x18\n \x03(\t\",\n\tRejection\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bennu.v1.command_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ORIGIN']._serialized_start=36
-  _globals['_ORIGIN']._serialized_end=126
-  _globals['_COMMANDBATCH']._serialized_start=129
-  _globals['_COMMANDBATCH']._serialized_end=357
-  _globals['_REJECTION']._serialized_start=359
-  _globals['_REJECTION']._serialized_end=403
+  _globals['_ORIGIN']._serialized_end=142
+  _globals['_COMMANDBATCH']._serialized_start=145
+  _globals['_COMMANDBATCH']._serialized_end=373
+  _globals['_REJECTION']._serialized_start=375
+  _globals['_REJECTION']._serialized_end=419
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from bennu.v1 import command_pb2 as bennu_dot_v1_dot_command__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62\x65nnu/v1/stream.proto\x12\x08\x62\x65nnu.v1\x1a\x16\x62\x65nnu/v1/command.proto\"J\n\x0c\x43ommandFrame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12(\n\x08\x63ommands\x18\x02 \x01(\x0b\x32\x16.bennu.v1.CommandBatch\"f\n\nReplyFrame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\r\n\x05\x63odes\x18\x02 \x03(\r\x12\x0f\n\x07replies\x18\x03 \x03(\x0c\x12\x13\n\x0b\x63ommand_ids\x18\x04 \x03(\t\x12\x11\n\tpositions\x18\x05 \x03(\t2L\n\rCommandStream\x12;\n\x07\x45xecute\x12\x16.bennu.v1.CommandFrame\x1a\x14.bennu.v1.ReplyFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62\x65nnu/v1/stream.proto\x12\x08\x62\x65nnu.v1\x1a\x16\x62\x65nnu/v1/command.proto\"o\n\x0c\x43ommandFrame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12(\n\x08\x63ommands\x18\x02 \x01(\x0b\x32\x16.bennu.v1.CommandBatch\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x04\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"\x8a\x01\n\nReplyFrame\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\r\n\x05\x63odes\x18\x02 \x03(\r\x12\x0f\n\x07replies\x18\x03 \x03(\x0c\x12\x13\n\x0b\x63ommand_ids\x18\x04 \x03(\t\x12\x11\n\tpositions\x18\x05 \x03(\t\x12\"\n\x08\x64ry_runs\x18\x06 \x03(\x0b\x32\x10.bennu.v1.DryRun\"\'\n\x06\x44ryRun\x12\r\n\x05types\x18\x01 \x03(\t\x12\x0e\n\x06\x65vents\x18\x02 \x03(\x0c\x32L\n\rCommandStream\x12;\n\x07\x45xecute\x12\x16.bennu.v1.CommandFrame\x1a\x14.bennu.v1.ReplyFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bennu.v1.stream_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMANDFRAME']._serialized_start=59
-  _globals['_COMMANDFRAME']._serialized_end=133
-  _globals['_REPLYFRAME']._serialized_start=135
-  _globals['_REPLYFRAME']._serialized_end=237
-  _globals['_COMMANDSTREAM']._serialized_start=239
-  _globals['_COMMANDSTREAM']._serialized_end=315
+  _globals['_COMMANDFRAME']._serialized_end=170
+  _globals['_REPLYFRAME']._serialized_start=173
+  _globals['_REPLYFRAME']._serialized_end=311
+  _globals['_DRYRUN']._serialized_start=313
+  _globals['_DRYRUN']._serialized_end=352
+  _globals['_COMMANDSTREAM']._serialized_start=354
+  _globals['_COMMANDSTREAM']._serialized_end=430
 # @@protoc_insertion_point(module_scope)

@@ -25,8 +25,14 @@ class CommandFrame(_message.Message):
 
     FRAME_ID_FIELD_NUMBER: _builtins.int
     COMMANDS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.int
     """Chosen by the client, returned with the answer."""
+    timeout_ms: _builtins.int
+    """A command that is still waiting after so long is not decided (DEADLINE_EXCEEDED, NOT_DECIDED); 0: it waits."""
+    dry_run: _builtins.bool
+    """Decide each command against the state as it stands, and change nothing: the answer says what would have happened."""
     @_builtins.property
     def commands(self) -> _command_pb2.CommandBatch: ...
     def __init__(
@@ -34,10 +40,12 @@ class CommandFrame(_message.Message):
         *,
         frame_id: _builtins.int = ...,
         commands: _command_pb2.CommandBatch | None = ...,
+        timeout_ms: _builtins.int = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "frame_id", b"frame_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "dry_run", b"dry_run", "frame_id", b"frame_id", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -54,6 +62,7 @@ class ReplyFrame(_message.Message):
     REPLIES_FIELD_NUMBER: _builtins.int
     COMMAND_IDS_FIELD_NUMBER: _builtins.int
     POSITIONS_FIELD_NUMBER: _builtins.int
+    DRY_RUNS_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.int
     @_builtins.property
     def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -71,6 +80,10 @@ class ReplyFrame(_message.Message):
     def positions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One position token (as `bennu-position` of typed calls) for each partition that took part."""
 
+    @_builtins.property
+    def dry_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRun]:
+        """Only where the frame asked for a dry run: what command i would have written."""
+
     def __init__(
         self,
         *,
@@ -79,11 +92,40 @@ class ReplyFrame(_message.Message):
         replies: _abc.Iterable[_builtins.bytes] | None = ...,
         command_ids: _abc.Iterable[_builtins.str] | None = ...,
         positions: _abc.Iterable[_builtins.str] | None = ...,
+        dry_runs: _abc.Iterable[Global___DryRun] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "command_ids", b"command_ids", "frame_id", b"frame_id", "positions", b"positions", "replies", b"replies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "command_ids", b"command_ids", "dry_runs", b"dry_runs", "frame_id", b"frame_id", "positions", b"positions", "replies", b"replies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplyFrame: _TypeAlias = ReplyFrame  # noqa: Y015
+
+@_typing.final
+class DryRun(_message.Message):
+    """Events that a command would have written.  Columns: element i of each describes event i."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPES_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Full names of the event messages."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+        events: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRun: _TypeAlias = DryRun  # noqa: Y015
