@@ -39,6 +39,10 @@ PREPARE_CHUNK = 256
 
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024
+TURN_COMMANDS = 128
+"""Commands of one client decided before it is the next client's turn."""
+DRAIN_SAMPLE_MS = 100
+"""Over how long the rate of answers is measured, at least."""
 QUERY_BYTES = 1024
 """What a waiting query counts for among the bytes of an inbox."""
 LOG_INPUTS = 16
@@ -72,7 +76,11 @@ LAST_ANSWERS_MS = 500
 """... and then how long answers may take on their way out."""
 REPLY_TIMEOUT_MS = 30_000
 RETRY_HINT_MS = 200
+RETRY_HINT_MAX_MS = 10_000
+"""When a client that was refused should come again: at least, and at most."""
 
 assert BATCH_BYTES + BATCH_SLACK_BYTES + MAX_DECISION_BYTES < MAX_RECORD_BYTES, "a batch with one more command must fit"
 assert MAX_COMMAND_BYTES < MAX_FRAME_BYTES <= MAX_RECORD_BYTES
 assert TAIL_LOST_AFTER_MS < APPEND_TIMEOUT_MS < RESOLVE_TIMEOUT_MS < REPLY_TIMEOUT_MS
+assert TURN_COMMANDS <= DECIDE_CHUNK, "a client's turn is not longer than the partition's"
+assert RETRY_HINT_MS < RETRY_HINT_MAX_MS

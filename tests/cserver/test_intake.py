@@ -154,12 +154,12 @@ def test_a_full_line_is_said_at_once(fill: Callable[[Partition], None]) -> None:
     async def asked() -> None:
         routes, partition = routes_of_a_stalled_partition()
         fill(partition)
-        before = partition.waiting_commands
+        before = partition._inbox.commands
         replies, token = await routes.submit(0, [prepared(DEPOSIT)], QUERY_BYTES)
         assert (replies, token) == ([OVERLOADED], "")
         query = app.queries["bank.v1.GetAccount"]
         assert await routes.ask(query, GetAccount(account="a"), linearizable=False) == (OVERLOADED, "")
-        assert partition.waiting_commands == before
+        assert partition._inbox.commands == before
 
     asyncio.run(asked())
 

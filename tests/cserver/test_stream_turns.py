@@ -49,6 +49,10 @@ class GoneClient:
     def invocation_metadata(self) -> None:
         """Nothing was sent along."""
 
+    def peer(self) -> str:
+        """Its connection."""
+        return "gone"
+
     async def read(self) -> object:
         return self.frames.pop() if self.frames else grpc.aio.EOF
 

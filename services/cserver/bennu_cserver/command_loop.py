@@ -8,17 +8,17 @@ outside sees it before it is effective, and a leader that steps down drops it.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine
 from typing import TypeVar
 
 from bennu.domain.aggregate import Context
-from bennu.limits import DECIDE_CHUNK, INBOX_BYTES, INBOX_COMMANDS, LOG_INPUTS
+from bennu.limits import DECIDE_CHUNK, LOG_INPUTS
 from bennu.replica.fold import AggregateFold, Decision, refuse
 from bennu.replica.leader import Replica
 from bennu.v1.position_pb2 import LogPosition
+from bennu_cserver.inbox import Inbox
 from bennu_cserver.numbered import is_next, why_not_undone
-from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, UNKNOWN, reply_of
+from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, NOT_DECIDED, UNKNOWN, reply_of
 from bennu_cserver.submission import Prepared, Submission
 
 T = TypeVar("T")
@@ -30,25 +30,24 @@ class Partition:
     def __init__(self, replica: Replica, fold: AggregateFold) -> None:
         self.replica = replica
         self.fold = fold
-        self.waiting_commands = 0
-        self.waiting_bytes = 0
         self._wake = asyncio.Event()
         self.stopping = False
         self.log_slots = asyncio.Semaphore(LOG_INPUTS)
-        self._inbox: deque[Submission] = deque()
+        self._monotonic_s = asyncio.get_running_loop().time
+        self._inbox = Inbox(self._monotonic_s)
         self._unanswered: dict[Submission, None] = {}
 
     def submit(self, submission: Submission) -> bool:
-        """Put commands in line; False, and nothing was done, when the line is full."""
-        full = self.waiting_commands >= INBOX_COMMANDS or self.waiting_bytes + submission.bytes > INBOX_BYTES
-        if full and not submission.input_topic:  # records of the log wait in `log_slots` instead
+        """Put commands in line; False, and nothing was done, when there is no room."""
+        if not self._inbox.put(submission):
             return False
-        self.waiting_commands += len(submission.commands)
-        self.waiting_bytes += submission.bytes
-        self._inbox.append(submission)
         self._unanswered[submission] = None
         self._wake.set()
         return True
+
+    def retry_ms(self) -> int:
+        """When to come again, for whom there was no room."""
+        return self._inbox.retry_ms()
 
     async def lead(self) -> None:
         """Decide and append until told to stop and done.  Raises `SteppedDown`, or `Final` errors."""
@@ -93,19 +92,21 @@ class Partition:
             self._finish(submission, -1)
 
     def _decide_some(self) -> None:
-        budget = DECIDE_CHUNK
+        budget, now_s = DECIDE_CHUNK, self._monotonic_s()
         while self._inbox and budget > 0 and not self.replica.open.full:
-            submission = self._inbox[0]
-            while submission.next < len(submission.commands) and budget > 0 and not self.replica.open.full:
-                self._decide(submission, submission.commands[submission.next])
+            submission, credit = self._inbox.first()
+            begin, end = submission.next, min(submission.next + min(credit, budget), len(submission.commands))
+            late = submission.caller.deadline_s <= now_s
+            while submission.next < end and not self.replica.open.full:
+                self._decide(submission, submission.commands[submission.next], late)
                 submission.next += 1
-                budget -= 1
+            budget -= max(1, submission.next - begin)
+            self._inbox.spend(submission.next - begin)
             if submission.next == len(submission.commands):
-                self._inbox.popleft()
                 self._decided(submission)
 
-    def _decide(self, submission: Submission, command: Prepared) -> None:
-        """One command: known already, refused, or decided into the open batch."""
+    def _decide(self, submission: Submission, command: Prepared, late: bool) -> None:
+        """One command: known already, refused, come too late, or decided into the open batch."""
         if submission.source and not is_next(submission, self.replica):
             return
         window = self.replica.state.window
@@ -116,6 +117,9 @@ class Partition:
             return
         if not submission.source and window.forgotten(command.command_id):
             submission.replies.append(FORGOTTEN)
+            return
+        if late:
+            submission.replies.append(NOT_DECIDED)
             return
         decision = self._rule(command, self.replica.tick())
         self.replica.open.add(command, decision)
@@ -138,8 +142,7 @@ class Partition:
         self.replica.answer_when_effective(lambda number: self._finish(submission, number))
 
     def _finish(self, submission: Submission, batch_no: int) -> None:
-        self.waiting_commands -= len(submission.commands)
-        self.waiting_bytes -= submission.bytes
+        self._inbox.answered(submission)
         self._unanswered.pop(submission, None)
         if submission.input_topic:
             self.log_slots.release()

@@ -3,19 +3,23 @@
 Requests reach us as bytes, so that what can't be parsed is answered with INVALID_ARGUMENT and not by the transport.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from time import perf_counter
+from typing import cast
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.status_pb2 import Status
 
 from bennu.domain.app import QueryRule
+from bennu.limits import RETRY_HINT_MS
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.observed import Observed
 from bennu_cserver.replies import OK, status
 from bennu_cserver.routes import Routes
-from bennu_cserver.submission import Reply
+from bennu_cserver.submission import Caller, Reply
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
@@ -68,7 +72,7 @@ class Edge:
         command_id = None if key is None else str(key)
         prepared = self._intake.command(name, request, command_id, origin=origin_of(metadata))
         number = self._routes.partition_of(prepared)
-        replies, token = await self._routes.submit(number, (prepared,), len(request))
+        replies, token = await self._routes.submit(number, (prepared,), len(request), caller=caller_of(context))
         self._observed.unary.inc()
         self._observed.unary_seconds.observe(perf_counter() - began_s)
         return await end(context, replies[0], (("bennu-position", token), ("idempotency-key", prepared.command_id)))
@@ -107,7 +111,10 @@ def not_before(wanted: Place, token: str) -> Reply | None:
     if (topic, int(number)) >= wanted or topic != wanted[0]:
         return None
     return status(
-        grpc.StatusCode.UNAVAILABLE, "BEHIND", f"stands at {token}, before {wanted[0]}:{wanted[1]}", retry=True
+        grpc.StatusCode.UNAVAILABLE,
+        "BEHIND",
+        f"stands at {token}, before {wanted[0]}:{wanted[1]}",
+        retry_ms=RETRY_HINT_MS,
     )
 
 
@@ -118,6 +125,13 @@ def checked(context: Context) -> dict[str, str | bytes]:
         if name.startswith("bennu-") and name not in KNOWN_METADATA:
             raise invalid(f"no metadata is called {name}; there are {', '.join(sorted(KNOWN_METADATA))}", name)
     return metadata
+
+
+def caller_of(context: Context) -> Caller:
+    """The connection, and until when whoever is behind it waits."""
+    remaining_s = cast(float | None, context.time_remaining())  # the published types leave out that there may be none
+    deadline_s = inf if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
+    return Caller(context.peer(), deadline_s)
 
 
 async def end(context: Context, reply: Reply, trailing: tuple[tuple[str, str], ...]) -> bytes:

@@ -16,7 +16,7 @@ from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
 from bennu_cserver.observed import Observed
 from bennu_cserver.origins import origin_at, problem_of
-from bennu_cserver.submission import Prepared, Submission
+from bennu_cserver.submission import Caller, Prepared, Submission
 
 logger = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class CommandLogReader:
             )
             self._observed.garbage_records.inc()
             batch, commands = CommandBatch(), []
-        found = Submission(commands, _nobody_waits)
+        found = Submission(commands, _nobody_waits, caller=Caller(self._topic))
         found.source, found.first_no = batch.source, batch.first_no
         found.input_topic, found.input_offset = self._topic, offset + 1
         return found

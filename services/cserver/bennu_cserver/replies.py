@@ -21,14 +21,15 @@ def code_of(code: StatusCode) -> int:
     return number
 
 
-def status(code: StatusCode, reason: str, message: str, *, field: str = "", retry: bool = False) -> Reply:
+def status(code: StatusCode, reason: str, message: str, *, field: str = "", retry_ms: int = 0) -> Reply:
     """A google.rpc.Status with ErrorInfo, and BadRequest or RetryInfo where they apply."""
     details = [_packed(error_details_pb2.ErrorInfo(reason=reason, domain="bennu"))]
     if field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
         details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
-    if retry:
-        delay = Duration(nanos=RETRY_HINT_MS * 1_000_000)
+    if retry_ms:
+        delay = Duration()
+        delay.FromMilliseconds(retry_ms)
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     found = status_pb2.Status(code=code_of(code), message=message, details=details)
     return found.code, found.SerializeToString()
@@ -69,8 +70,19 @@ UNKNOWN = status(
     StatusCode.UNAVAILABLE,
     "OUTCOME_UNKNOWN",
     "the partition has no leader here now; the command may or may not be carried out: repeat it with the same id",
-    retry=True,
+    retry_ms=RETRY_HINT_MS,
 )
-OVERLOADED = status(
-    StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "too many commands are waiting; none of these was taken", retry=True
+NOT_DECIDED = status(
+    StatusCode.DEADLINE_EXCEEDED,
+    "NOT_DECIDED",
+    "the time that the caller gave was over before this command's turn came: it was not decided, and its id is free",
 )
+
+
+def overloaded(retry_ms: int = RETRY_HINT_MS) -> Reply:
+    """Refused for want of room; `retry_ms`: when there may be some."""
+    text = "too many commands are waiting, of this client or of all; none of these was taken"
+    return status(StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", text, retry_ms=retry_ms)
+
+
+OVERLOADED = overloaded()

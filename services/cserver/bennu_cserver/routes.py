@@ -10,8 +10,8 @@ from bennu.limits import QUERY_BYTES, REPLY_TIMEOUT_MS
 from bennu.wire.partitioning import partition_of
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.member import Member
-from bennu_cserver.replies import OVERLOADED, UNKNOWN, reply_of
-from bennu_cserver.submission import Prepared, Reply, Submission
+from bennu_cserver.replies import UNKNOWN, overloaded, reply_of
+from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply, Submission
 
 Answered = tuple[Sequence[Reply], str]
 """Replies in the order of the commands, and the position token that makes them true; empty if there is none."""
@@ -39,10 +39,14 @@ class Routes:
         assert command.message is not None
         return partition_of(command.rule.key(command.message), len(self._members))
 
-    async def submit(self, number: int, commands: Sequence[Prepared], size_bytes: int) -> Answered:
+    async def submit(
+        self, number: int, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
+    ) -> Answered:
         """Have commands of one partition decided; returns when the answers are durable, or unknown after a while."""
         try:
-            submission, token = await self._settled(self._members[number].partition, commands, size_bytes)
+            submission, token = await self._settled(
+                self._members[number].partition, commands, size_bytes, caller=caller
+            )
         except Unsettled as unsettled:
             return [unsettled.reply] * len(commands), ""
         return submission.replies, token
@@ -64,7 +68,7 @@ class Routes:
         return reply_of(answer.outcome, answer.answer), token
 
     async def _settled(
-        self, partition: Partition | None, commands: Sequence[Prepared], size_bytes: int
+        self, partition: Partition | None, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
     ) -> tuple[Submission, str]:
         """The commands with their replies, and the position that makes them true.  Raises `Unsettled`."""
         if partition is None or partition.stopping:  # what goes on coming must not keep it from stopping
@@ -75,10 +79,10 @@ class Routes:
             if not waiting.done():  # the caller may have given up
                 waiting.set_result(batch_no)
 
-        submission = Submission(commands, done)
+        submission = Submission(commands, done, caller=caller)
         submission.bytes = size_bytes
         if not partition.submit(submission):
-            raise Unsettled(OVERLOADED)
+            raise Unsettled(overloaded(partition.retry_ms()))
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_MS / 1000):
                 batch_no = await waiting

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from time import perf_counter
 
 import grpc
@@ -18,7 +19,7 @@ from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
 from bennu_cserver.origins import origin_at
 from bennu_cserver.routes import Routes
-from bennu_cserver.submission import Prepared, Reply
+from bennu_cserver.submission import Caller, Prepared, Reply
 
 SERVICE = "bennu.v1.CommandStream"
 
@@ -68,16 +69,16 @@ class Stream:
 
     async def _answer(self, frame: CommandFrame, origin: Origin, context: Context, *, writing: asyncio.Lock) -> None:
         began_s = perf_counter()
-        answer = await self.answer(frame, origin)
+        answer = await self.answer(frame, origin, client=context.peer())
         self._observed.streamed.inc(len(answer.codes))
         self._observed.frame_seconds.observe(perf_counter() - began_s)
         async with writing:
             with suppress(grpc.aio.InternalError):  # the client is gone; it repeats what it has no answer to
                 await context.write(answer.SerializeToString())
 
-    async def answer(self, frame: CommandFrame, origin: Origin) -> ReplyFrame:
+    async def answer(self, frame: CommandFrame, origin: Origin, *, client: str = "") -> ReplyFrame:
         """Decide all commands of a frame; those refused beforehand are answered in their place."""
-        batch = frame.commands
+        batch, caller = frame.commands, Caller(client, deadline_s(frame))
         replies: list[Reply | None] = [None] * len(batch.payloads)
         ids: list[str] = list(batch.command_ids) or [""] * len(batch.payloads)
         groups: dict[int, tuple[list[int], list[Prepared]]] = {}
@@ -94,7 +95,7 @@ class Stream:
                 indexes, commands = groups.setdefault(self._routes.partition_of(command), ([], []))
                 indexes.append(i)
                 commands.append(command)
-        positions = await self._submit(groups, replies, sum(map(len, batch.payloads)))
+        positions = await self._submit(groups, replies, sum(map(len, batch.payloads)), caller=caller)
         found = [reply for reply in replies if reply is not None]
         return ReplyFrame(
             frame_id=frame.frame_id,
@@ -109,10 +110,17 @@ class Stream:
         return self._intake.command(batch.types[batch.type_indexes[i]], batch.payloads[i], command_id, origin=origin)
 
     async def _submit(
-        self, groups: dict[int, tuple[list[int], list[Prepared]]], replies: list[Reply | None], size_bytes: int
+        self,
+        groups: dict[int, tuple[list[int], list[Prepared]]],
+        replies: list[Reply | None],
+        size_bytes: int,
+        *,
+        caller: Caller,
     ) -> Sequence[str]:
         """Fill in the replies of each partition's share; the position tokens."""
-        work = [self._routes.submit(number, commands, size_bytes) for number, (_, commands) in groups.items()]
+        work = [
+            self._routes.submit(number, commands, size_bytes, caller=caller) for number, (_, commands) in groups.items()
+        ]
         answers = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
         for (indexes, _), (answered, _) in zip(groups.values(), answers, strict=True):
             for i, reply in zip(indexes, answered, strict=True):
@@ -128,6 +136,11 @@ def parse_frame(request: bytes) -> CommandFrame:
     except (DecodeError, GarbageRecord) as error:
         raise invalid(f"not a valid bennu.v1.CommandFrame: {error}") from error
     return frame
+
+
+def deadline_s(frame: CommandFrame) -> float:
+    """Until when its sender waits, by the event loop's clock."""
+    return asyncio.get_running_loop().time() + frame.timeout_ms / 1000 if frame.timeout_ms else inf
 
 
 def check_frame(batch: CommandBatch) -> None:

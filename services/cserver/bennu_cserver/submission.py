@@ -1,6 +1,7 @@
 """Commands on their way to a partition: columns, so that a frame of hundreds is one object."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import NamedTuple
 
 from google.protobuf.message import Message
@@ -25,13 +26,39 @@ class Prepared(NamedTuple):
     refusal: tuple[str, str] = ("", "")
 
 
+class Caller(NamedTuple):
+    """Who waits for commands, and how long."""
+
+    client: str = ""
+    """A connection, or a command log: the line is fair between them."""
+    deadline_s: float = inf
+    """By the event loop's clock: what is not decided by then never is."""
+
+
+ANYBODY = Caller()
+
+
 class Submission:
     """Commands for one partition that are answered together, or a record of its command log."""
 
-    __slots__ = ("bytes", "commands", "done", "first_no", "input_offset", "input_topic", "next", "replies", "source")
+    __slots__ = (
+        "bytes",
+        "caller",
+        "commands",
+        "done",
+        "first_no",
+        "input_offset",
+        "input_topic",
+        "next",
+        "replies",
+        "source",
+    )
 
-    def __init__(self, commands: Sequence[Prepared], done: Callable[["Submission", int], None]) -> None:
+    def __init__(
+        self, commands: Sequence[Prepared], done: Callable[["Submission", int], None], *, caller: Caller = ANYBODY
+    ) -> None:
         self.commands = commands
+        self.caller = caller
         self.replies: list[Reply] = []
         self.next = 0
         """Index of the command to be decided next."""
