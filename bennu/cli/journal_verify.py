@@ -4,14 +4,14 @@ from dataclasses import dataclass, field, fields
 
 from bennu.cli.journal_types import Types
 from bennu.domain.app import App
-from bennu.errors import Diverged, JournalBroken
+from bennu.errors import Diverged
 from bennu.log.port import Log
+from bennu.replica.cold import ColdReplay
 from bennu.replica.columns import check_columns
-from bennu.replica.fold import AggregateFold
 from bennu.replica.history import Judged, judged
 from bennu.replica.journal import Verdict
 from bennu.replica.state import ReplicaState
-from bennu.v1.journal_pb2 import EpochStart, EventBatch
+from bennu.v1.journal_pb2 import EventBatch
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Counts:
         self.duplicates += found.verdict is Verdict.DUPLICATE
         self.epochs += found.verdict is Verdict.EPOCH
         if found.verdict is Verdict.BATCH and isinstance(found.record, EventBatch):
-            check_columns(found.record, _where(found))
+            check_columns(found.record, found.where)
             self.batches += 1
             self.entries += len(found.record.command_ids)
             self.events += len(found.record.events)
@@ -70,39 +70,16 @@ async def verify(log: Log, topic: str, app: App | None) -> Counts:
     mine = app is not None and topic.startswith(f"{app.name}-events-")
     of_saga = "-saga-" in topic and (app is None or topic.startswith(f"{app.name}-saga-"))
     counts = Counts(topic, Types(app if mine or of_saga else None, of_saga), replayed=mine)
-    state: ReplicaState | None = None
+    replay = ColdReplay(app) if app is not None and mine else None
     differs: Diverged | None = None
     async for found in judged(log, topic):
         counts.add(found)
-        if app is not None and mine and not differs and not counts.types.unknown:
+        if replay is not None and not differs and not counts.types.unknown:
             try:
-                state = _replay(found, app, state)
-            except (
-                Diverged
-            ) as problem:  # a record that was spoilt shows here, and then breaks the chain, which says more
+                replay.take(found)
+            except Diverged as problem:
                 differs = problem
-    if differs:
+    if differs:  # only now: a record that was spoilt breaks the chain as well, and that says more
         raise differs
-    counts.end(state)
+    counts.end(replay.state if replay else None)
     return counts
-
-
-def _where(found: Judged) -> str:
-    return f"{found.position.topic}, offset {found.offset}"
-
-
-def _replay(found: Judged, app: App, state: ReplicaState | None) -> ReplicaState | None:
-    if found.verdict is Verdict.EPOCH and isinstance(found.record, EpochStart):
-        state = state or _blank(found.record, app, found.position.topic)
-        state.begin_epoch(found.record, _where(found))
-    elif found.verdict is Verdict.BATCH and not isinstance(found.record, EpochStart):
-        assert state is not None, "no batch is effective before an epoch"
-        state.evolve(found.record, _where(found))
-    return state
-
-
-def _blank(start: EpochStart, app: App, topic: str) -> ReplicaState:
-    number = topic.rpartition("-")[2]
-    if number != str(start.partition):
-        raise JournalBroken(f"{topic}, offset 0: this is the journal of partition {start.partition}")
-    return ReplicaState(AggregateFold(app), partition=start.partition, partitions=start.partitions)

@@ -18,6 +18,11 @@ class Judged(NamedTuple):
     position: Position
     """Where a reader stands after it."""
 
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"{self.position.topic}, offset {self.offset}"
+
 
 async def judged(log: Log, topic: str) -> AsyncIterator[Judged]:
     """Every record that is there now.  Raises `JournalBroken`, `RecordBroken`, `OffsetGone`, `TopicMissing`.

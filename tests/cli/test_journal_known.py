@@ -71,8 +71,9 @@ def test_programs_are_told_too(bennu: Shell) -> None:
     url = journal(bennu, EVENTS, [OPENED], [AccountView(account="a")])
     told = bennu("journal", "verify", "--json", "--log", url, "--app", BANK)
     assert told.code == 70
-    assert (told.json["ok"], told.json["problem"], told.json["reason"]) == (False, "UnknownToBuild", told.error)
-    (found,) = json.loads(told.out)["journals"]
+    said = json.loads(told.out)
+    assert (said["ok"], said["problem"], said["reason"]) == (False, "UnknownToBuild", told.error)
+    (found,) = said["journals"]
     first = {"events": 1, "offset": 2, "batch_no": 2, "seq": 2, "known": False, "upcast_to": ""}
     assert found["types"]["bank.v1.AccountView"] == first
     assert found["types"]["bank.v1.AccountOpened"]["known"] is True
