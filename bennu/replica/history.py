@@ -1,10 +1,10 @@
 """A journal from its first record to its tail, each record judged as every replica judges it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import NamedTuple
 
-from bennu.log.port import Log
+from bennu.log.port import Log, Record
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 
@@ -24,22 +24,29 @@ class Judged(NamedTuple):
         return f"{self.position.topic}, offset {self.offset}"
 
 
-async def judged(log: Log, topic: str) -> AsyncIterator[Judged]:
-    """Every record that is there now.  Raises `JournalBroken`, `RecordBroken`, `OffsetGone`, `TopicMissing`.
-
-    What a record is depends on all before it, so reading always begins at offset 0.
-    """
+async def records(log: Log, topic: str, first: int = 0) -> AsyncGenerator[Record, None]:
+    """Every record that is there now, from this offset on.  Raises `RecordBroken`, `OffsetGone`, `TopicMissing`."""
     _, tail = await log.bounds(topic)
-    reader = JournalReader(Position(topic))
-    if tail == 0:
+    if tail <= first:
         return
-    async with aclosing(log.read(topic, 0)) as chunks:
+    async with aclosing(log.read(topic, first)) as chunks:
         async for chunk in chunks:
-            for offset, body in chunk:
-                verdict, record = reader.classify(offset, body)
-                yield Judged(offset, verdict, record, reader.position)
-            if reader.position.offset >= tail:
+            for record in chunk:
+                yield record
+            if chunk and chunk[-1].offset + 1 >= tail:
                 return
+
+
+async def judged(log: Log, topic: str, position: Position | None = None) -> AsyncGenerator[Judged, None]:
+    """Every record that is there now.  Raises `JournalBroken`, and what `records` raises.
+
+    What a record is depends on all before it, so reading begins at offset 0, or where a replica stood.
+    """
+    reader = JournalReader(position or Position(topic))
+    async with aclosing(records(log, topic, reader.position.offset)) as found:
+        async for offset, body in found:
+            verdict, record = reader.classify(offset, body)
+            yield Judged(offset, verdict, record, reader.position)
 
 
 async def effective_batches(log: Log, topic: str) -> list[EventBatch]:
