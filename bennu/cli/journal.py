@@ -1,13 +1,14 @@
-"""`bennu journal dump | verify`: what a journal says, and whether it holds together."""
+"""`bennu journal dump | verify | export`: what a journal says, whether it holds together, and a history for tests."""
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bennu.cli import topics
-from bennu.cli.options import AsJson, Config, LogUrl, load, open_log
+from bennu.cli.options import AppName, AsJson, Config, LogUrl, load, open_log
 from bennu.errors import BadSettings, Final, UnknownToBuild
 from bennu.ops import topics as app_topics
 
@@ -69,6 +70,30 @@ def dump(  # noqa: PLR0913  each is a flag
                     return
 
     asyncio.run(work())
+
+
+@app.command()
+def export(
+    topic: Topic,
+    *,
+    app_name: AppName,
+    to: Annotated[Path, typer.Option("--to", help="The file to write, such as deposits.golden.json.")],
+    log: LogUrl = "sqlite",
+    config: Config = "",
+) -> None:
+    """Write a domain's journal, with the states and replies of today, as a golden history for the app's tests.
+
+    It holds all that the journal does: make it from invented data, and commit it.
+    """
+    from bennu.replica.history import records
+    from bennu.testing import golden
+
+    async def work() -> list[bytes]:
+        async with open_log(log, config) as opened:
+            return [record.body async for record in records(opened, topic)]
+
+    golden.write(load(app_name), topic, asyncio.run(work()), to)
+    typer.echo(f"{to}: {topic} as it is today; `bennu.testing.golden.check` replays it")
 
 
 @app.command()
