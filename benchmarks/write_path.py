@@ -13,13 +13,18 @@ from unittest.mock import Mock
 import bennu.log
 from bank.app import app
 from benchmarks.frames import deposit_frames, opening_frames
+from bennu.members.group import Group, Identity
+from bennu.ops import topics
 from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
+from bennu.replica.node import Node
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.stream_pb2 import ReplyFrame
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
+from bennu_cserver.peers import Peers
 from bennu_cserver.routes import Routes
 from bennu_cserver.stream import Stream, parse_frame
 
@@ -41,12 +46,12 @@ async def run(opening: list[bytes], rest: list[bytes]) -> tuple[float, float]:
     clock, observed, stopping = SystemClock(), Mock(spec=Observed), asyncio.Event()
     async with bennu.log.open("memory:") as log:
         intake = Intake(app, clock.wall_us)
-        candidate = Candidate("bench", 1_000_000, 3_600_000)
-        member = Member(app, (0, 1), log=log, candidate=candidate, intake=intake)
-        await log.create(member.topic)
-        await log.create(member.commands_topic)
-        stream = Stream(Routes(app, [member]), intake, observed)
-        running = asyncio.create_task(member.run(clock, observed, stopping))
+        group = Group(log, topics.members(app.name), Identity("cserver", "bench"), clock=clock)
+        node = Node(log, Candidate("bench", 1_000_000, 3_600_000), group)
+        member = Member(app, (0, 1), node=node, intake=intake)
+        await topics.create_all(log, app.name, 1)
+        stream = Stream(Routes(app, [member], group, Peers()), intake, observed)
+        running = asyncio.create_task(run_all(node, [member], clock, observed=observed, stopping=stopping))
         while member.partition is None:  # noqa: ASYNC110 - a benchmark may poll
             await asyncio.sleep(0.01)
         for request in opening:

@@ -65,8 +65,9 @@ TAIL_LOST_AFTER_MS = 2_000
 """A log that ends before what was read from it, for so long, has lost its end."""
 RETRY_FIRST_MS = 20
 RETRY_MAX_MS = 1_000
-CANDIDACY_WAIT_MS = 1_000
 IDLE_BEFORE_WATCH_MS = 200
+FOLLOW_CHUNK_BYTES = 64 * 1024
+"""Of journal records, evolved by a follower between two turns of the loop."""
 LOG_LOOK_MS = 5_000
 """How often a leader looks whether the log is there: one that has nothing to append would not notice."""
 STOP_GRACE_MS = 2_000
@@ -75,6 +76,10 @@ LAST_CALLS_MS = 100
 LAST_ANSWERS_MS = 500
 """... and then how long answers may take on their way out."""
 REPLY_TIMEOUT_MS = 30_000
+LEADER_WAIT_MS = 5_000
+"""How long a call waits for somebody to lead, or for a follower to have read what it asks for."""
+ELSEWHERE_COMMANDS = 65_536
+"""Commands of a process that wait for another one's answer."""
 RETRY_HINT_MS = 200
 RETRY_HINT_MAX_MS = 10_000
 """When a client that was refused should come again: at least, and at most."""

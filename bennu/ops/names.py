@@ -22,7 +22,7 @@ SHARED = frozenset(
 
 OWN: dict[str, frozenset[str]] = {
     "archiver": frozenset({"once", "segment_age_s", "segment_bytes"}),
-    "cserver": frozenset({"grpc", "window_age_ms", "window_count"}),
+    "cserver": frozenset({"advertise", "grpc", "window_age_ms", "window_count"}),
     "qserver": frozenset({"postgres"}),
     "saga": frozenset[str](),
 }

@@ -9,8 +9,14 @@ if TYPE_CHECKING:
 KINDS = ("events", "commands", "saga")
 
 
+def members(app_name: str) -> str:
+    """The log of an app in which its processes say that they live."""
+    return f"{app_name}-members"
+
+
 def names(app_name: str, partitions: int) -> Iterator[str]:
     """The topics of an app."""
+    yield members(app_name)
     for number in range(partitions):
         for kind in KINDS:
             yield f"{app_name}-{kind}-{number}"

@@ -55,9 +55,14 @@ class OpenBatch:
         self._events: list[bytes] = []
 
     @property
+    def blank(self) -> bool:
+        """Nothing in it has changed the state."""
+        return not (self.command_ids or self.inputs or self.sources or self.outboxes)
+
+    @property
     def empty(self) -> bool:
         """Nothing that would have to be written."""
-        return not (self.command_ids or self.inputs or self.outboxes or self.forced)
+        return self.blank and not self.forced
 
     @property
     def full(self) -> bool:

@@ -12,12 +12,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from bennu.errors import Unavailable
-from bennu.limits import CANDIDACY_WAIT_MS, DIGEST_EVERY_BATCHES, IDLE_BEFORE_WATCH_MS, RETRY_FIRST_MS
+from bennu.limits import DIGEST_EVERY_BATCHES, IDLE_BEFORE_WATCH_MS, RETRY_FIRST_MS
 from bennu.log.port import Log, Record
 from bennu.replica.batch import OpenBatch
 from bennu.replica.chance import system_chance
 from bennu.replica.clock import Clock, JournalClock
-from bennu.replica.fenced import Deposed, FencedJournal
+from bennu.replica.fenced import Deposed, FencedJournal, SteppedDown
 from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, Verdict, encode
 from bennu.replica.state import ReplicaState
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
@@ -39,15 +39,18 @@ class Replica:
     """State and position of one journal in one process; begins as a follower that has read nothing."""
 
     def __init__(
-        self, log: Log, topic: str, state: ReplicaState, *, clock: Clock, chance: random.Random | None = None
+        self, log: Log, position: Position, state: ReplicaState, *, clock: Clock, chance: random.Random | None = None
     ) -> None:
+        """`state` is what the journal says up to `position`: a blank one at the beginning, or a snapshot's."""
         self.log = log
         self.state = state
         self.clock = clock
-        self.topic = topic
+        self.topic = position.topic
         self._chance = chance or system_chance()
-        self.journal = FencedJournal(log, JournalReader(Position(topic)), self._absorb, chance=self._chance)
+        self.journal = FencedJournal(log, JournalReader(position), self._absorb, chance=self._chance)
         self.leading = False
+        self.spoilt = False
+        """Memory holds what was not read as effective, and nobody leads with it: it is to be dropped."""
         self.open = OpenBatch(0)
         self._sealed: EventBatch | None = None
         self._waiters: deque[tuple[int, Answer]] = deque()
@@ -60,33 +63,42 @@ class Replica:
     # --- following and taking over
 
     def _absorb(self, verdict: Verdict, record: EpochStart | EventBatch, where: str) -> None:
-        if self.leading:
+        deposed = self.leading
+        if deposed and isinstance(record, EpochStart):
+            self.step_aside()
+        if self.leading or self.spoilt:
+            self.spoilt = True
             raise Deposed(f"{where}: another process writes this journal")
         if isinstance(record, EpochStart):
             self.state.begin_epoch(record, where)
         else:
             self.state.evolve(record, where)
+        if deposed:
+            raise Deposed(f"{where}: another process leads now")
 
     async def take_over(self, candidate: Candidate) -> None:
-        """Read to the end, start the next epoch, read to that.  Raises `Deposed` if a live process leads already.
+        """Read to the end, start the next epoch, read to that; `leading` says whether it was won.
 
-        An EpochStart of a process that died may land late and win; it is recognised by the silence after it.
+        Who lost goes on following with what it has, for nothing in it was speculative.  An EpochStart of ours that
+        lands only later, its outcome unknown, is then one like any other's: nobody leads by it.
         """
-        while True:
-            while not await self._caught_up():  # noqa: ASYNC110 - what is awaited happens in another process
-                await asyncio.sleep(RETRY_FIRST_MS / 1000)
-            epoch, batch_no = self.position.epoch, self.position.batch_no
-            start = self._epoch_start(candidate)
-            try:
-                await self.journal.append(encode(start), start)
-                break
-            except Deposed:
-                await asyncio.sleep(CANDIDACY_WAIT_MS / 1000 * (1 + self._chance.random()))
-                await self.journal.read_to_tail()
-                if self.position.batch_no > batch_no and self.position.epoch > epoch:
-                    raise
+        epoch = self.position.epoch
+        while not await self._caught_up():  # noqa: ASYNC110 - what is awaited happens in another process
+            await asyncio.sleep(RETRY_FIRST_MS / 1000)
+        if self.position.epoch != epoch:
+            return
+        start = self._epoch_start(candidate)
+        try:
+            await self.journal.append(encode(start), start)
+        except SteppedDown:
+            return
         self.state.begin_epoch(start, self.topic)
         self.lead()
+
+    def step_aside(self) -> None:
+        """Lead no more.  What is in memory and was not read as effective spoils it: it must be dropped then."""
+        self.leading = False
+        self.spoilt |= self._sealed is not None or not self.open.blank
 
     async def _caught_up(self) -> bool:
         before = self.position.offset

@@ -1,4 +1,4 @@
-"""A process's part in one partition: follow, take over, lead; and again from nothing when stepping down.
+"""A process's part in one partition: follow, take over when it is its turn, lead, and follow again.
 
 CServer and Saga are the same machine with different rules: each says here what its memory is, what it does while it
 leads, and nothing else.
@@ -6,17 +6,31 @@ leads, and nothing else.
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
-from bennu.limits import STOP_GRACE_MS
-from bennu.log.port import Log
+from bennu.errors import Diverged, Unavailable, UnknownToBuild
+from bennu.limits import FOLLOW_CHUNK_BYTES, RETRY_MAX_MS, STOP_GRACE_MS
+from bennu.log.port import Record
+from bennu.members.limits import SILENCE_MS
 from bennu.ops.stopping import unless
 from bennu.replica.clock import Clock
-from bennu.replica.fenced import Deposed, SteppedDown
-from bennu.replica.leader import Candidate, Replica
+from bennu.replica.fenced import SteppedDown
+from bennu.replica.journal import Position
+from bennu.replica.leader import Replica
+from bennu.replica.node import Node
 from bennu.replica.state import Fold, ReplicaState
+from bennu.v1.members_pb2 import (
+    SEAT_PART_FOLLOWS,
+    SEAT_PART_LEADS,
+    SEAT_PART_STARTING,
+    SEAT_PART_STOPPED,
+    Seat,
+    SeatPart,
+)
 
 logger = structlog.get_logger()
 
@@ -26,6 +40,9 @@ class Observer(Protocol):
 
     def leading(self, number: int, leads: bool, *, reason: str) -> None:
         """This process leads the partition, or why it does not."""
+
+    def following(self, number: int, leader: str) -> None:
+        """This process follows the partition, and who leads; empty if nobody is known to."""
 
 
 class Leader(Protocol):
@@ -38,6 +55,15 @@ class Leader(Protocol):
         """Finish what is under way, then return from `lead`."""
 
 
+class Release(NamedTuple):
+    """A leadership of ours that was given up in order, and to whom."""
+
+    epoch: int
+    term: int
+    successor: str
+    pinned: bool
+
+
 F = TypeVar("F", bound=Fold)
 P = TypeVar("P", bound=Leader)
 O = TypeVar("O", bound=Observer)  # noqa: E741  one letter, as the others
@@ -46,13 +72,26 @@ O = TypeVar("O", bound=Observer)  # noqa: E741  one letter, as the others
 class Member(ABC, Generic[F, P, O]):
     """One partition of a service in this process.  `partition` is None while it does not lead."""
 
-    def __init__(self, topic: str, place: tuple[int, int], *, log: Log, candidate: Candidate) -> None:
+    def __init__(self, topic: str, place: tuple[int, int], *, node: Node) -> None:
+        """`place`: number of the partition, and how many there are."""
         self.topic = topic
         self.number, self.partitions = place
         self.partition: P | None = None
-        self.log = log
-        self._candidate = candidate
-        self._followed: tuple[Replica, F] | None = None
+        self.log = node.log
+        self.group = node.group
+        self._candidate = node.candidate
+        self._memory: tuple[Replica, F] | None = None
+        self._part: SeatPart.ValueType = SEAT_PART_STARTING
+        self._reason = ""
+        self._pinned = False
+        self._heir: tuple[str, bool] | None = None
+        self._released: Release | None = None
+        self._turn = asyncio.Event()
+        self._turn_after = 0
+        self._yield = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._observed: O | None = None
+        node.group.join(self)
 
     # --- what a service adds
 
@@ -73,71 +112,247 @@ class Member(ABC, Generic[F, P, O]):
         """What a leader does beside `lead`, such as reading its inputs; for ever."""
 
     @abstractmethod
+    def turn_away(self, partition: P) -> None:
+        """Another one takes over: let go of what waits and was not begun."""
+
+    @abstractmethod
     def ended(self, partition: P) -> None:
         """It leads no more."""
 
+    # --- what the group asks
+
+    def seat(self) -> Seat:
+        """As a heartbeat says it."""
+        position = self._memory[0].position if self._memory else Position(self.topic)
+        seat = Seat(partition=self.number, part=self._part, epoch=position.epoch, term=position.term)
+        seat.batch_no, seat.reason = position.batch_no, self._reason
+        seat.pinned = self._pinned and self._part == SEAT_PART_LEADS
+        released = self._released
+        if released is not None and (released.epoch, released.term) == (seat.epoch, seat.term):
+            seat.released, seat.successor, seat.pinned = True, released.successor, released.pinned
+        return seat
+
+    def your_turn(self, epoch: int) -> None:
+        """Nobody leads by this epoch, and this process is to propose the next one."""
+        self._turn_after = epoch
+        self._turn.set()
+
+    def hand_over(self, successor: str, *, pinned: bool) -> None:
+        """Finish what is under way and lead no more."""
+        if self.partition is not None and self._heir is None:
+            self._heir = (successor, pinned)
+            self._yield.set()
+
+    def led_by(self, node: str) -> None:
+        """Who leads now, as far as is known."""
+        if self._part == SEAT_PART_FOLLOWS and self._observed is not None:
+            self._observed.following(self.number, node)
+
+    # --- what readers of memory ask
+
+    @property
+    def followed(self) -> tuple[Replica, F] | None:
+        """What this process has read, all of it effective, while it follows and has caught up; else None."""
+        return self._memory if self._part == SEAT_PART_FOLLOWS else None
+
+    async def reached(self, batch_no: int, timeout_s: float) -> bool:
+        """Wait until this batch was read as effective; whether it was in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.followed is None or self.followed[0].position.batch_no < batch_no:
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
     # --- what all do
 
-    async def follow(self, clock: Clock) -> None:
+    def _now(self, part: SeatPart.ValueType, reason: str = "") -> None:
+        self._part, self._reason = part, reason
+        self._wake()
+        self.group.changed()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _begin(self, clock: Clock) -> tuple[Replica, F]:
+        fold = self.new_fold()
+        state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
+        return Replica(self.log, Position(self.topic), state, clock=clock), fold
+
+    async def look(self, clock: Clock) -> None:
         """Read what the journal says by now, and claim nothing.  Raises `BadSettings` where this app must not lead.
 
         To be done for all partitions before `run`: a wrong app then takes none of them from its leader.
         """
-        self._followed = self._nothing(clock)
-        replica, fold = self._followed
+        self._memory = replica, fold = self._begin(clock)
         await replica.journal.read_to_tail()
         self.check(fold)
 
-    def _nothing(self, clock: Clock) -> tuple[Replica, F]:
-        fold = self.new_fold()
-        state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
-        return Replica(self.log, self.topic, state, clock=clock), fold
-
     async def run(self, clock: Clock, observed: O, stopping: asyncio.Event) -> None:
         """Until stopped.  Raises `Final` errors; anything that can be mended by rebuilding is."""
+        self._observed = observed
         while not stopping.is_set():
-            replica, fold = self._followed or self._nothing(clock)
-            self._followed = None
+            if self._memory is None:
+                self._memory = self._begin(clock)
+            replica, fold = self._memory
             try:
-                if not await unless(stopping, replica.take_over(self._candidate)):
+                if not await unless(stopping, self._follow(replica)):
                     return
-                self.check(fold)
-                await self._lead(self.new_leader(replica, fold, observed), observed, stopping)
-            except Deposed as error:
-                observed.leading(self.number, False, reason=str(error))
-                logger.warning("deposed", partition=self.number, reason=str(error))
-                await self._stand_by(stopping)
+                if await self._propose(replica, fold, stopping):
+                    await self._lead(self.new_leader(replica, fold, observed), observed, stopping)
             except SteppedDown as error:
                 observed.leading(self.number, False, reason=str(error))
-                logger.warning("stepped down; rebuilding from the log", partition=self.number, reason=str(error))
+                logger.warning("leads no more; follows from the log", partition=self.number, reason=str(error))
+            except (Diverged, UnknownToBuild) as error:
+                await self._follow_no_more(error, stopping)
+            replica.step_aside()
+            if replica.spoilt:
+                self._memory = None
+            self._now(SEAT_PART_STARTING)
+
+    # --- following
+
+    async def _follow(self, replica: Replica) -> None:
+        """Evolve what others append; returns when it is this process's turn to propose."""
+        self._turn.clear()
+        tail, turn = asyncio.create_task(self._tail(replica)), asyncio.create_task(self._turn.wait())
+        try:
+            await asyncio.wait((tail, turn), return_when=asyncio.FIRST_COMPLETED)
+            if tail.done():
+                tail.result()
+        finally:
+            for task in (tail, turn):
+                task.cancel()
+            await asyncio.wait((tail, turn))
+
+    async def _tail(self, replica: Replica) -> None:
+        end = await self._end()
+        if replica.position.offset >= end:
+            self._now(SEAT_PART_FOLLOWS)
+        async with aclosing(self.log.read(self.topic, replica.position.offset)) as chunks:
+            async for chunk in chunks:
+                for part in _parts(chunk):
+                    replica.take(part)
+                    position = replica.position
+                    self.group.alive(self.number, position.epoch, position.term)
+                    self._wake()
+                    await asyncio.sleep(0)  # partitions that this process leads must not wait for a long replay
+                if self._part == SEAT_PART_STARTING and replica.position.offset >= end:
+                    self._now(SEAT_PART_FOLLOWS)
+
+    async def _end(self) -> int:
+        while True:
+            try:
+                return (await self.log.bounds(self.topic))[1]
+            except Unavailable:
+                await asyncio.sleep(RETRY_MAX_MS / 1000)
+
+    async def _follow_no_more(self, error: Diverged | UnknownToBuild, stopping: asyncio.Event) -> None:
+        """While another process leads, what this one does not understand is no reason to end.  Else raises it."""
+        self._now(SEAT_PART_STOPPED, str(error))
+        if not await self._somebody_leads():
+            raise error
+        assert self._observed is not None
+        self._observed.leading(self.number, False, reason=str(error))
+        logger.error("follows no more and can't take over", partition=self.number, reason=str(error))
+        await stopping.wait()
+
+    async def _somebody_leads(self) -> bool:
+        """Whoever lives is heard within the time after which it would be suspected."""
+        until_s = asyncio.get_running_loop().time() + 2 * SILENCE_MS / 1000
+        while asyncio.get_running_loop().time() < until_s:
+            if self.group.somebody_leads(self.number):
+                return True
+            await self.group.wait_changed(SILENCE_MS / 1000)
+        return False
+
+    # --- leading
+
+    async def _propose(self, replica: Replica, fold: F, stopping: asyncio.Event) -> bool:
+        """Whether this process leads now; not if another one has begun to since it was our turn."""
+        self.check(fold)
+        if replica.position.epoch != self._turn_after:
+            return False
+        self._heir, self._released = None, None
+        self._yield.clear()
+        self._pinned = self.group.pinned(self.seat())
+        await unless(stopping, replica.take_over(self._candidate))
+        self._wake()
+        return replica.leading and not stopping.is_set()
 
     async def _lead(self, partition: P, observed: O, stopping: asyncio.Event) -> None:
         self.partition = partition
+        self._now(SEAT_PART_LEADS)
         observed.leading(self.number, True, reason="")
         logger.info("leads", partition=self.number, topic=self.topic)
         beside = asyncio.create_task(self.beside(partition, observed))
         leading = asyncio.create_task(partition.lead())
-        stop = asyncio.create_task(stopping.wait())
+        stop, yielding = asyncio.create_task(stopping.wait()), asyncio.create_task(self._yield.wait())
+        tasks = (beside, leading, stop, yielding)
         try:
-            await asyncio.wait((beside, leading, stop), return_when=asyncio.FIRST_COMPLETED)
-            partition.stop()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             beside.cancel()
+            if stop.done() and self._heir is None:
+                self._heir = (self.group.successor(self.number), False)
+            if self._heir is not None and self._heir[0]:
+                self.turn_away(partition)
+            partition.stop()
             await asyncio.wait((leading,), timeout=STOP_GRACE_MS / 1000)  # a log that is away must not keep us
         finally:
             self.partition = None
-            for task in (beside, leading, stop):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait((beside, leading, stop))  # nothing is read or sent for a leadership that is over
+            await asyncio.wait(tasks)  # nothing is read or sent for a leadership that is over
+            self._release()
             self.ended(partition)
             problems = [None if task.cancelled() else task.exception() for task in (leading, beside)]
         for problem in problems:  # in this order: what is wrong beside may follow from having been deposed
             if problem is not None:
                 raise problem
+        observed.leading(self.number, False, reason="given up in order")
 
-    async def _stand_by(self, stopping: asyncio.Event) -> None:
-        """Another process leads.  Until members watch each other, an operator decides who does: see docs/adr/0002."""
-        logger.warning(
-            "standing by: another process leads this partition; stop it and restart this one to change that",
-            partition=self.number,
-        )
-        await stopping.wait()
+    def _release(self) -> None:
+        """Say that nobody leads by our term any more, if that is certain."""
+        assert self._memory is not None
+        replica, _ = self._memory
+        if not replica.leading:
+            return
+        replica.step_aside()
+        if self._heir is not None:
+            position = replica.position
+            self._released = Release(position.epoch, position.term, *self._heir)
+            logger.info("gives up its partition", partition=self.number, successor=self._heir[0] or "anybody")
+
+
+def _parts(chunk: Sequence[Record]) -> list[Sequence[Record]]:
+    """Short enough to be evolved between two turns of the loop, or one record."""
+    parts: list[Sequence[Record]] = []
+    start = size = 0
+    for index, record in enumerate(chunk, 1):
+        size += len(record.body)
+        if size >= FOLLOW_CHUNK_BYTES or index == len(chunk):
+            parts.append(chunk[start:index])
+            start, size = index, 0
+    return parts
+
+
+async def run_all(
+    node: Node, members: Sequence[Member[F, P, O]], clock: Clock, *, observed: O, stopping: asyncio.Event
+) -> None:
+    """The whole of a process's part in its service, until stopped; what it led is released before it says goodbye."""
+    async with asyncio.TaskGroup() as tasks:
+        group = tasks.create_task(node.group.run())
+        retiring = tasks.create_task(_retire(node, stopping))
+        async with asyncio.TaskGroup() as all_members:
+            for member in members:
+                all_members.create_task(member.run(clock, observed, stopping))
+        await node.group.leave()
+        group.cancel()
+        retiring.cancel()
+
+
+async def _retire(node: Node, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    node.group.retire()

@@ -9,11 +9,12 @@ from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.clock import SystemClock
-from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
 from bennu.testing.loop import run
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
+from tests.lone import create_topics, lone
 
 
 class SilentLog(MemoryLog):
@@ -31,10 +32,11 @@ async def goes_and_comes_back() -> None:
     """The scenario."""
     log, readiness, stopping = SilentLog(MemoryBroker()), Readiness(), asyncio.Event()
     clock = SystemClock()
-    member = Member(app, (0, 1), log=log, candidate=Candidate("test", 10, 60_000), intake=Intake(app, clock.wall_us))
-    for topic in member.topics:
-        await log.create(topic)
-    running = asyncio.create_task(member.run(clock, Observed(Metrics(), readiness, 1), stopping))
+    node = lone(log)
+    member = Member(app, (0, 1), node=node, intake=Intake(app, clock.wall_us))
+    await create_topics(log, [member])
+    observed = Observed(Metrics(), readiness, 1)
+    running = asyncio.create_task(run_all(node, [member], clock, observed=observed, stopping=stopping))
     await readiness.wait()
     log.silent = True
     await asyncio.sleep(2 * LOG_LOOK_MS / 1000)

@@ -16,7 +16,8 @@ from bank.v1.queries_pb2 import GetAccount
 from bennu.limits import ID_AHEAD_MS, INBOX_BYTES, INBOX_COMMANDS, MAX_COMMAND_ID_BYTES, QUERY_BYTES
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.replica.fold import AggregateFold
-from bennu.replica.leader import Candidate, Replica
+from bennu.replica.journal import Position
+from bennu.replica.leader import Replica
 from bennu.replica.state import ReplicaState
 from bennu.replica.window import is_uuid7
 from bennu.testing.clock import ManualClock
@@ -31,6 +32,7 @@ from bennu_cserver.routes import Routes
 from bennu_cserver.stream import parse_frame
 from bennu_cserver.submission import Prepared, Submission
 from tests.cserver.commands import batch_of
+from tests.lone import lone, routes_of
 
 CLOCK = ManualClock()
 INTAKE = Intake(app, CLOCK.wall_us)
@@ -127,10 +129,11 @@ def routes_of_a_stalled_partition() -> tuple[Routes, Partition]:
     """A partition whose task decides nothing, so that all it is given stays in line."""
     fold = AggregateFold(app)
     log = MemoryLog(MemoryBroker())
-    replica = Replica(log, "bank-events-0", ReplicaState(fold, partition=0, partitions=1), clock=CLOCK)
-    member = Member(app, (0, 1), log=log, candidate=Candidate("test", 10, 1_000), intake=INTAKE)
+    replica = Replica(log, Position("bank-events-0"), ReplicaState(fold, partition=0, partitions=1), clock=CLOCK)
+    node = lone(log)
+    member = Member(app, (0, 1), node=node, intake=INTAKE)
     member.partition = Partition(replica, fold)
-    return Routes(app, [member]), member.partition
+    return routes_of(node, [member]), member.partition
 
 
 def never(_submission: Submission, _batch_no: int) -> None:
@@ -158,7 +161,7 @@ def test_a_full_line_is_said_at_once(fill: Callable[[Partition], None]) -> None:
         replies, token = await routes.submit(0, [prepared(DEPOSIT)], QUERY_BYTES)
         assert (replies, token) == ([OVERLOADED], "")
         query = app.queries["bank.v1.GetAccount"]
-        assert await routes.ask(query, GetAccount(account="a"), linearizable=False) == (OVERLOADED, "")
+        assert await routes.ask(query, GetAccount(account="a")) == (OVERLOADED, "")
         assert partition._inbox.commands == before
 
     asyncio.run(asked())

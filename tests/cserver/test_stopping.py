@@ -8,13 +8,14 @@ from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.clock import SystemClock
-from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
 from bennu.testing.loop import run
 from bennu.v1.command_pb2 import Origin
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
 from bennu_cserver.routes import Routes
+from tests.lone import create_topics, lone, routes_of
 
 ORIGIN = Origin(actor="test")
 
@@ -36,13 +37,14 @@ async def stopped_between_two_batches() -> None:
     """The first command is on its way to the log, the second one waits in the open batch."""
     log, readiness, stopping, clock = GatedLog(MemoryBroker()), Readiness(), asyncio.Event(), SystemClock()
     intake = Intake(app, clock.wall_us)
-    member = Member(app, (0, 1), log=log, candidate=Candidate("test", 10, 60_000), intake=intake)
-    for topic in member.topics:
-        await log.create(topic)
-    running = asyncio.create_task(member.run(clock, Observed(Metrics(), readiness, 1), stopping))
+    node = lone(log)
+    member = Member(app, (0, 1), node=node, intake=intake)
+    await create_topics(log, [member])
+    observed = Observed(Metrics(), readiness, 1)
+    running = asyncio.create_task(run_all(node, [member], clock, observed=observed, stopping=stopping))
     await readiness.wait()
     log.gate.clear()
-    asked = [asyncio.create_task(_open(Routes(app, [member]), intake, name)) for name in ("a", "b")]
+    asked = [asyncio.create_task(_open(routes_of(node, [member]), intake, name)) for name in ("a", "b")]
     await asyncio.sleep(0.1)
     stopping.set()
     await asyncio.sleep(0.1)

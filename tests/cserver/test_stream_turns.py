@@ -13,7 +13,7 @@ from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.clock import SystemClock
-from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
 from bennu.testing.loop import run
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.stream_pb2 import CommandFrame
@@ -22,10 +22,10 @@ from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
 from bennu_cserver.replies import UNKNOWN
-from bennu_cserver.routes import Routes
 from bennu_cserver.stream import Stream
 from bennu_cserver.submission import Prepared
 from tests.cserver.commands import batch_of
+from tests.lone import create_topics, lone, routes_of
 
 Scenario = Callable[[Stream, Member, "CountingIntake"], Awaitable[None]]
 
@@ -70,12 +70,12 @@ async def serving(scenario: Scenario) -> None:
     log, readiness, stopping = MemoryLog(MemoryBroker()), Readiness(), asyncio.Event()
     clock, observed = SystemClock(), Observed(Metrics(), readiness, 1)
     intake = CountingIntake(app, clock.wall_us)
-    member = Member(app, (0, 1), log=log, candidate=Candidate("test", 100_000, 60_000), intake=intake)
-    for topic in member.topics:
-        await log.create(topic)
-    running = asyncio.create_task(member.run(clock, observed, stopping))
+    node = lone(log, window=(100_000, 60_000))
+    member = Member(app, (0, 1), node=node, intake=intake)
+    await create_topics(log, [member])
+    running = asyncio.create_task(run_all(node, [member], clock, observed=observed, stopping=stopping))
     await readiness.wait()
-    await scenario(Stream(Routes(app, [member]), intake, observed), member, intake)
+    await scenario(Stream(routes_of(node, [member]), intake, observed), member, intake)
     stopping.set()
     await running
 

@@ -10,11 +10,12 @@ from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.clock import SystemClock
-from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
+from tests.lone import create_topics, lone
 
 
 class DoomedMember(Member):
@@ -33,11 +34,12 @@ async def cut_off() -> list[dict[str, Any]]:
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     log, clock = MemoryLog(MemoryBroker()), SystemClock()
     intake = Intake(app, clock.wall_us)
-    member = DoomedMember(app, (0, 1), log=log, candidate=Candidate("test", 10, 60_000), intake=intake)
-    for topic in member.topics:
-        await log.create(topic)
+    node = lone(log)
+    member = DoomedMember(app, (0, 1), node=node, intake=intake)
+    await create_topics(log, [member])
     readiness = Readiness()
-    running = asyncio.create_task(member.run(clock, Observed(Metrics(), readiness, 1), asyncio.Event()))
+    observed = Observed(Metrics(), readiness, 1)
+    running = asyncio.create_task(run_all(node, [member], clock, observed=observed, stopping=asyncio.Event()))
     await readiness.wait()
     await asyncio.sleep(0)  # both halves have begun
     running.cancel()

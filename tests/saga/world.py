@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import aclosing, contextmanager
 from contextvars import Context
-from itertools import chain
+from itertools import chain, count
 from random import Random
 from typing import TypeVar
 from unittest import mock
@@ -22,11 +22,15 @@ from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer
 from bennu.errors import Unavailable
 from bennu.log.memory import NO_FAULTS, MemoryBroker
 from bennu.log.port import Record
+from bennu.members.group import Group, Identity
+from bennu.ops import topics
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica import leader
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
+from bennu.replica.node import Node
 from bennu.replica.state import ReplicaState
 from bennu.testing.clock import SimulatedClock
 from bennu.testing.loop import OWNER, Owner, VirtualTimeLoop, run
@@ -35,7 +39,7 @@ from bennu.v1.command_pb2 import CommandBatch
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_saga.definitions import Definitions
 from bennu_saga.fold import SagaFold
-from bennu_saga.member import Member, follow_all
+from bennu_saga.member import Member, look_at_all
 from bennu_saga.observed import Observed
 from tests.simulation.logs import ProcessLog
 from tests.simulation.process import Process
@@ -112,6 +116,9 @@ def issued(broker: MemoryBroker, topic: str) -> list[saga_pb2.SagaCommandIssued]
     return [event for event in events(broker, topic) if isinstance(event, saga_pb2.SagaCommandIssued)]
 
 
+LIVES = count(1)
+
+
 class SagaLife:
     """One life of a saga process: killed at its `kill_at`-th step if it comes to that."""
 
@@ -125,20 +132,19 @@ class SagaLife:
         self.log = CountingLog(broker, chance, self._step)
         self._kill_at = kill_at
         self._stopping = asyncio.Event()
-        candidate = Candidate("saga", window_count=0, window_age_ms=0)
-        self.members = [
-            Member(definitions, (n, PARTITIONS), log=self.log, candidate=candidate) for n in range(PARTITIONS)
-        ]
+        self._clock = SimulatedClock(loop.time)
+        name = f"saga-{next(LIVES)}"
+        group = Group(self.log, topics.members(app.name), Identity("saga", name), clock=self._clock, chance=chance)
+        self._node = Node(self.log, Candidate(name, window_count=0, window_age_ms=0), group)
+        self.members = [Member(definitions, (n, PARTITIONS), node=self._node) for n in range(PARTITIONS)]
         context = Context()
         context.run(OWNER.set, self.owner)
-        self._main = loop.create_task(self._run(SimulatedClock(loop.time)), context=context)
+        self._main = loop.create_task(self._run(), context=context)
 
-    async def _run(self, clock: SimulatedClock) -> None:
+    async def _run(self) -> None:
         observed = Observed(Metrics(), self.readiness, PARTITIONS)
-        await follow_all(self.members, clock)
-        async with asyncio.TaskGroup() as group:
-            for member in self.members:
-                group.create_task(member.run(clock, observed, self._stopping))
+        await look_at_all(self.members, self._clock)
+        await run_all(self._node, self.members, self._clock, observed=observed, stopping=self._stopping)
 
     def _step(self) -> None:
         self.steps += 1
@@ -189,9 +195,8 @@ class World:
         """All log lines, as they come."""
         self.chance = Random(seed)
         self.broker = MemoryBroker(self.chance, NO_FAULTS)
-        for number in range(PARTITIONS):
-            for kind in ("events", "commands", "saga"):
-                self.broker.create(f"bank-{kind}-{number}")
+        for topic in topics.names(app.name, PARTITIONS):
+            self.broker.create(topic)
         self._sagas: list[SagaLife] = []
         self.cserver = self.start_cserver()
         self.saga = self.start_saga()

@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
+from google.protobuf.message import Message
+
+from bennu.domain.app import QueryRule
 from bennu.errors import AppendRefused, AppendUnknown, RecordBroken
 from bennu.limits import APPEND_TIMEOUT_MS
 from bennu.log.port import Log
@@ -24,8 +27,8 @@ from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_cserver import command_loop
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.replies import OVERLOADED
-from bennu_cserver.routes import Answered, Routes
-from bennu_cserver.submission import Submission
+from bennu_cserver.routes import Routes, Wanted
+from bennu_cserver.submission import Reply, Submission
 from tests.simulation.simulate import simulate
 
 Patches = Sequence[AbstractContextManager[Any]]
@@ -60,9 +63,8 @@ def rejection_without_entry(self: OpenBatch, command: Decided, decision: Decisio
         ADD(self, command, decision)
 
 
-async def any_read_is_linearizable(self: Routes, *asked: Any, linearizable: bool) -> Answered:  # noqa: ANN401 - as the real one
-    found: Any = await ASK(self, *asked, linearizable=False)
-    return found  # type: ignore[no-any-return]  # whatever the real one answers
+async def any_read_is_linearizable(self: Routes, rule: QueryRule, query: Message, wanted: Wanted) -> tuple[Reply, str]:
+    return await ASK(self, rule, query, wanted._replace(linearizable=False))
 
 
 # --- outcomes of appends
@@ -95,7 +97,8 @@ async def lead_on_after_unknown(self: Replica, candidate: Candidate) -> None:
         self.lead()
         return
     await TAKE_OVER(self, candidate)
-    led.add((self.topic, self.position.epoch, self.position.term))
+    if self.leading:
+        led.add((self.topic, self.position.epoch, self.position.term))
 
 
 def begin_with_what_was_decided(self: Replica, log: Log, *given: Any, **named: Any) -> None:  # noqa: ANN401 - as the real one

@@ -8,9 +8,13 @@ from typing import Any
 
 from bank.app import app
 from bennu.log.memory import MemoryBroker
+from bennu.members.group import Group, Identity
+from bennu.ops import topics
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
+from bennu.replica.node import Node
 from bennu.testing.clock import SimulatedClock
 from bennu.testing.loop import OWNER, Owner, VirtualTimeLoop
 from bennu.v1.command_pb2 import Origin
@@ -20,6 +24,7 @@ from bennu_cserver.observed import Observed
 from bennu_cserver.routes import Routes
 from bennu_cserver.submission import Prepared, Reply
 from tests.simulation.logs import ProcessLog
+from tests.simulation.peers import SimulatedPeers
 from tests.simulation.said import Command
 
 ORIGIN = Origin(actor="simulation")
@@ -32,7 +37,16 @@ INTAKE = Intake(app, lambda: CLOCK.get().wall_us())
 class Process:
     """One life of a process: it ends by `kill`, or by an error that only a broken log may cause."""
 
-    def __init__(self, name: str, broker: MemoryBroker, random: Random, *, partitions: int, window_count: int) -> None:
+    def __init__(  # noqa: PLR0913 - a world's parts
+        self,
+        name: str,
+        broker: MemoryBroker,
+        random: Random,
+        *,
+        partitions: int,
+        window_count: int,
+        neighbours: "dict[str, Process] | None" = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
         self._loop = loop
@@ -45,11 +59,12 @@ class Process:
         self._context = Context()
         self._context.run(OWNER.set, self.owner)
         self._context.run(CLOCK.set, self.clock)
+        self._chance = random
         candidate = Candidate(node=name, window_count=window_count, window_age_ms=7 * 24 * 3600 * 1000)
-        self.members = [
-            Member(app, (n, partitions), log=self.log, candidate=candidate, intake=INTAKE) for n in range(partitions)
-        ]
-        self.routes = Routes(app, self.members)
+        self.node = Node(self.log, candidate, self.group_of("cserver"))
+        self.members = [Member(app, (n, partitions), node=self.node, intake=INTAKE) for n in range(partitions)]
+        self.peers = SimulatedPeers({} if neighbours is None else neighbours, random)
+        self.routes = Routes(app, self.members, self.node.group, self.peers)
         self.failure: BaseException | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -58,9 +73,12 @@ class Process:
 
     async def _run(self, partitions: int) -> None:
         observed = Observed(Metrics(), Readiness(), partitions)
-        async with asyncio.TaskGroup() as group:
-            for member in self.members:
-                group.create_task(member.run(clock=self.clock, observed=observed, stopping=self._stopping))
+        await run_all(self.node, self.members, self.clock, observed=observed, stopping=self._stopping)
+
+    def group_of(self, service: str) -> Group:
+        """This process's view of the others of a service."""
+        identity = Identity(service, self.name, self.name)
+        return Group(self.log, topics.members(app.name), identity, clock=self.clock, chance=self._chance)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

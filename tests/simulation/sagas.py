@@ -19,6 +19,8 @@ from bennu.domain import App, Step
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
+from bennu.replica.node import Node
 from bennu.v1.saga_pb2 import SagaEnded
 from bennu_saga.definitions import Definitions
 from bennu_saga.member import Member
@@ -46,18 +48,14 @@ class Sagas:
     def __init__(self, process: Process, definitions: Definitions, partitions: int) -> None:
         self._process = process
         candidate = Candidate(process.name, window_count=0, window_age_ms=0)
-        self.members = [
-            Member(definitions, (number, partitions), log=process.log, candidate=candidate)
-            for number in range(partitions)
-        ]
+        self._node = Node(process.log, candidate, process.group_of("saga"))
+        self.members = [Member(definitions, (number, partitions), node=self._node) for number in range(partitions)]
         process.call(self._run())
 
     async def _run(self) -> None:
         observed = Observed(Metrics(), Readiness(), len(self.members))
         stopping = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            for member in self.members:
-                group.create_task(member.run(self._process.clock, observed, stopping))
+        await run_all(self._node, self.members, self._process.clock, observed=observed, stopping=stopping)
 
     def ended(self) -> bool:
         """Whether no transfer is under way, as far as the process knows."""

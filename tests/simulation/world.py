@@ -10,6 +10,8 @@ from zlib import crc32
 from bank.app import app
 from bank.v1.queries_pb2 import GetStatement
 from bennu.log.memory import Faults, MemoryBroker
+from bennu.ops import topics
+from bennu_cserver.routes import Wanted
 from bennu_cserver.submission import Reply
 from tests.simulation.process import Process
 from tests.simulation.sagas import HASTY, PATIENT, Sagas
@@ -38,6 +40,7 @@ class World:
         self.sagas: dict[Process, Sagas] = {}
         self.slots: list[Process | None] = [None] * SLOTS
         self.lives: list[Process] = []
+        self.neighbours: dict[str, Process] = {}
         self.acknowledged: dict[str, set[Key]] = {account: set() for account in ACCOUNTS}
         self.loop = asyncio.get_running_loop()
         self.unheard: list[str] = []
@@ -55,6 +58,7 @@ class World:
 
     def topics(self) -> Iterator[str]:
         """All there are."""
+        yield topics.members(app.name)
         for number in range(self.partitions):
             yield self.events_topic(number)
             yield self.commands_topic(number)
@@ -83,13 +87,21 @@ class World:
 
     def start(self, slot: int) -> Process:
         """A new life in this slot; the one before it must be dead."""
-        name = f"node-{slot}"
-        process = Process(name, self.broker, self.random, partitions=self.partitions, window_count=self.window_count)
+        name = f"node-{slot}-{len(self.lives)}"
+        process = Process(
+            name,
+            self.broker,
+            self.random,
+            partitions=self.partitions,
+            window_count=self.window_count,
+            neighbours=self.neighbours,
+        )
+        self.neighbours[name] = process
         self.slots[slot] = process
         self.lives.append(process)
         if self.definitions:
             self.sagas[process] = Sagas(process, self.definitions, self.partitions)
-        self.note(f"{name} starts life {len(self.lives)}")
+        self.note(f"{name} starts")
         return process
 
     def kill(self, slot: int) -> None:
@@ -151,7 +163,7 @@ class World:
         rule = app.queries["bank.v1.GetStatement"]
 
         async def handle() -> None:
-            reply, token = await process.routes.ask(rule, query, linearizable=linearizable)
+            reply, token = await process.routes.ask(rule, query, Wanted(linearizable))
             if process.dead or not token:
                 return
             number = self.partition_of(account)

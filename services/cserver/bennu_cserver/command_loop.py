@@ -8,7 +8,7 @@ outside sees it before it is effective, and a leader that steps down drops it.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
 from bennu.domain.aggregate import Context
@@ -84,10 +84,18 @@ class Partition:
         self.stopping = True
         self._wake.set()
 
+    def turn_away(self) -> None:
+        """Let go of what was not begun: another process is about to lead."""
+        self._inbox.clear()
+        self._give_up([submission for submission in self._unanswered if not submission.next])
+
     def abandon(self) -> None:
         """Tell everybody who still waits that the outcome is unknown; memory is dropped with this object."""
         self._inbox.clear()
-        for submission in list(self._unanswered):
+        self._give_up(list(self._unanswered))
+
+    def _give_up(self, submissions: Sequence[Submission]) -> None:
+        for submission in submissions:
             submission.replies = [UNKNOWN] * len(submission.commands)
             self._finish(submission, -1)
 
@@ -142,8 +150,10 @@ class Partition:
         self.replica.answer_when_effective(lambda number: self._finish(submission, number))
 
     def _finish(self, submission: Submission, batch_no: int) -> None:
+        if submission not in self._unanswered:  # it was turned away while it waited for a batch
+            return
+        del self._unanswered[submission]
         self._inbox.answered(submission)
-        self._unanswered.pop(submission, None)
         if submission.input_topic:
             self.log_slots.release()
         submission.done(submission, batch_no)

@@ -11,14 +11,14 @@ from typing import cast
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from bennu.domain.app import QueryRule
-from bennu.limits import RETRY_HINT_MS
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.observed import Observed
-from bennu_cserver.replies import OK, status
-from bennu_cserver.routes import Routes
+from bennu_cserver.replies import OK
+from bennu_cserver.routes import Routes, Wanted
 from bennu_cserver.submission import Caller, Reply
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -28,8 +28,6 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 KNOWN_METADATA = frozenset({"bennu-actor", "bennu-consistency", "bennu-correlation-id", "bennu-min-position"})
 STATUS_DETAILS = "grpc-status-details-bin"
 
-Place = tuple[str, int]
-"""A journal, and the number of a batch in it."""
 MAX_DIGITS = 20
 """Of a batch's number, which has 64 bits."""
 
@@ -84,38 +82,20 @@ class Edge:
         if consistency not in ("default", "linearizable"):
             raise invalid("bennu-consistency is `default` or `linearizable`", "bennu-consistency")
         query = self._intake.query(rule, request)
-        wanted = self._wanted(metadata)
-        reply, token = await self._routes.ask(rule, query, linearizable=consistency == "linearizable")
-        if token and wanted:
-            reply = not_before(wanted, token) or reply
+        wanted = Wanted(consistency == "linearizable", self._least(rule, query, metadata))
+        reply, token = await self._routes.ask(rule, query, wanted, caller=caller_of(context))
         self._observed.queries.inc()
         return await end(context, reply, (("bennu-position", token),))
 
-    def _wanted(self, metadata: dict[str, str | bytes]) -> Place | None:
-        """The position that a query must not be answered before."""
+    def _least(self, rule: QueryRule, query: Message, metadata: dict[str, str | bytes]) -> int:
+        """The batch that a query must not be answered before; 0 where the position is another partition's."""
         token = metadata.get("bennu-min-position")
         if token is None:
-            return None
+            return 0
         topic, _, number = str(token).rpartition(":")
         if topic not in self._routes.topics or not number.isascii() or not number.isdigit() or len(number) > MAX_DIGITS:
             raise invalid("a position is what `bennu-position` of an earlier answer said", "bennu-min-position")
-        return topic, int(number)
-
-
-def not_before(wanted: Place, token: str) -> Reply | None:
-    """Why an answer that stands at `token` comes too early, or None.
-
-    A leader holds all that was ever acknowledged, so a greater position of the same journal can't come from it.
-    """
-    topic, _, number = token.rpartition(":")
-    if (topic, int(number)) >= wanted or topic != wanted[0]:
-        return None
-    return status(
-        grpc.StatusCode.UNAVAILABLE,
-        "BEHIND",
-        f"stands at {token}, before {wanted[0]}:{wanted[1]}",
-        retry_ms=RETRY_HINT_MS,
-    )
+        return int(number) if topic == self._routes.topic_of(rule.key(query)) else 0
 
 
 def checked(context: Context) -> dict[str, str | bytes]:

@@ -5,10 +5,10 @@ import asyncio
 from bennu.domain.app import App
 from bennu.errors import Unavailable
 from bennu.limits import LOG_LOOK_MS
-from bennu.log.port import Log
 from bennu.replica.fold import AggregateFold
-from bennu.replica.leader import Candidate, Replica
+from bennu.replica.leader import Replica
 from bennu.replica.member import Member as AnyMember
+from bennu.replica.node import Node
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
 from bennu_cserver.log_input import CommandLogReader
@@ -18,9 +18,9 @@ from bennu_cserver.observed import Observed
 class Member(AnyMember[AggregateFold, Partition, Observed]):
     """One partition of an app in this process."""
 
-    def __init__(self, app: App, place: tuple[int, int], *, log: Log, candidate: Candidate, intake: Intake) -> None:
+    def __init__(self, app: App, place: tuple[int, int], *, node: Node, intake: Intake) -> None:
         """`place`: number of the partition, and how many there are."""
-        super().__init__(f"{app.name}-events-{place[0]}", place, log=log, candidate=candidate)
+        super().__init__(f"{app.name}-events-{place[0]}", place, node=node)
         self.commands_topic = f"{app.name}-commands-{place[0]}"
         self._app = app
         self._intake = intake
@@ -54,6 +54,10 @@ class Member(AnyMember[AggregateFold, Partition, Observed]):
             except Unavailable as error:
                 observed.log_away(self.number, str(error))
             await asyncio.sleep(LOG_LOOK_MS / 1000)
+
+    def turn_away(self, partition: Partition) -> None:
+        """Their callers, or the edges that sent them on, ask the next leader."""
+        partition.turn_away()
 
     def ended(self, partition: Partition) -> None:
         """Whoever still waits is told that the outcome is unknown."""

@@ -30,6 +30,13 @@ class Observed:
         else:
             self._readiness.unmet(f"partition-{number}", reason)
 
+    def following(self, number: int, leader: str) -> None:
+        """This process follows the partition, and who leads; empty if nobody is known to."""
+        if leader:
+            self._readiness.met(f"partition-{number}")
+        else:
+            self._readiness.unmet(f"partition-{number}", "nobody is known to lead")
+
     def log_away(self, number: int, reason: str) -> None:
         """The log does not answer a partition that this process leads."""
         self._readiness.unmet(f"partition-{number}", f"the log is away: {reason}")

@@ -1,93 +1,198 @@
-"""From a command or query to the partition that takes it, and back with its answer."""
+"""From a command or query to whoever leads its partition, here or elsewhere, and back with its answer.
+
+Any process takes any command.  What has no known outcome is asked again of the next leader with the same command id,
+for as long as its caller waits: an id is decided once, so repeating it is safe.
+"""
 
 import asyncio
-from collections.abc import Sequence
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import Message
+from grpc import StatusCode
 
 from bennu.domain.app import App, QueryRule
-from bennu.limits import QUERY_BYTES, REPLY_TIMEOUT_MS
+from bennu.limits import ELSEWHERE_COMMANDS, LEADER_WAIT_MS, REPLY_TIMEOUT_MS, RETRY_FIRST_MS, RETRY_HINT_MS
+from bennu.members.directory import Claim
+from bennu.members.group import Group
 from bennu.wire.partitioning import partition_of
+from bennu_cserver import local
 from bennu_cserver.command_loop import Partition
+from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.member import Member
-from bennu_cserver.replies import UNKNOWN, overloaded, reply_of
-from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply, Submission
+from bennu_cserver.peers import Peers
+from bennu_cserver.replies import UNKNOWN, overloaded, reply_of, status
+from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply
 
-Answered = tuple[Sequence[Reply], str]
-"""Replies in the order of the commands, and the position token that makes them true; empty if there is none."""
+T = TypeVar("T")
 
 
-class Unsettled(Exception):
-    """No answer became durable; `reply` says what to say instead."""
+class Wanted(NamedTuple):
+    """What a query may be answered from."""
 
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self.reply = reply
+    linearizable: bool = False
+    batch_no: int = 0
+    """Not before this batch was read as effective."""
+
+
+ANYTHING = Wanted()
 
 
 class Routes:
-    """The partitions of this process."""
+    """The partitions of an app, as this process reaches them."""
 
-    def __init__(self, app: App, members: Sequence[Member]) -> None:
+    def __init__(self, app: App, members: Sequence[Member], group: Group, peers: Peers) -> None:
         self.app = app
-        self._members = members
+        self.members = members
         self.topics = frozenset(member.topic for member in members)
+        self._group = group
+        self._peers = peers
+        self._elsewhere = 0
+        """Commands that wait for another process, or for one to lead."""
+        self._told = [0] * len(members)
+        """The newest batch of each partition that a caller of this process was told of: it reads its own writes."""
 
     def partition_of(self, command: Prepared) -> int:
         """Number of the partition of a command that was prepared for deciding."""
         assert command.rule is not None
         assert command.message is not None
-        return partition_of(command.rule.key(command.message), len(self._members))
+        return partition_of(command.rule.key(command.message), len(self.members))
+
+    def topic_of(self, key: str) -> str:
+        """The journal of the partition of this key."""
+        return self.members[partition_of(key, len(self.members))].topic
+
+    def led_for(self, key: str) -> Partition | None:
+        """The partition of this key, if this process leads it."""
+        return self.led(partition_of(key, len(self.members)))
+
+    def led(self, number: int) -> Partition | None:
+        """The partition, if this process leads it."""
+        return self.members[number].partition
 
     async def submit(
         self, number: int, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
     ) -> Answered:
         """Have commands of one partition decided; returns when the answers are durable, or unknown after a while."""
         try:
-            submission, token = await self._settled(
-                self._members[number].partition, commands, size_bytes, caller=caller
-            )
+            partition = self.led(number)
+            if partition is not None:
+                try:
+                    return await local.decide(partition, commands, size_bytes, caller=caller)
+                except Unsettled as unsettled:
+                    if unsettled.reply is not UNKNOWN:
+                        raise
+            return await self._submit_elsewhere(number, commands, size_bytes, caller=caller)
         except Unsettled as unsettled:
             return [unsettled.reply] * len(commands), ""
-        return submission.replies, token
 
-    async def ask(self, rule: QueryRule, query: Message, *, linearizable: bool) -> tuple[Reply, str]:
-        """Answer from memory, once all that the answer saw is durable.
-
-        `linearizable`: also once a batch first sent after this call is, which proves that nobody else led meanwhile.
-        """
-        partition = self._members[partition_of(rule.key(query), len(self._members))].partition
-        if partition is None:
-            return UNKNOWN, ""
-        answer = partition.fold.answer(rule, query)
-        partition.replica.open.forced |= linearizable
+    async def _submit_elsewhere(
+        self, number: int, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller
+    ) -> Answered:
+        if self._elsewhere >= ELSEWHERE_COMMANDS:
+            raise Unsettled(overloaded(RETRY_HINT_MS))
+        self._elsewhere += len(commands)
         try:
-            _, token = await self._settled(partition, (), QUERY_BYTES)
+            return await self._until_settled(
+                number,
+                lambda partition: local.decide(partition, commands, size_bytes, caller=caller),
+                lambda claim: self._peers.execute(claim.address, commands, caller),
+                deadline_s=caller.deadline_s,
+            )
+        finally:
+            self._elsewhere -= len(commands)
+
+    async def ask(
+        self, rule: QueryRule, query: Message, wanted: Wanted = ANYTHING, *, caller: Caller = ANYBODY
+    ) -> tuple[Reply, str]:
+        """Answer a query: from here where that is allowed, else by the leader."""
+        number = partition_of(rule.key(query), len(self.members))
+        try:
+            if self.led(number) is None and not wanted.linearizable and self.members[number].followed is not None:
+                return await self._follower_answer(number, rule, query, wanted.batch_no, caller=caller)
+            reply, token = await self._until_settled(
+                number,
+                lambda partition: local.answer(partition, rule, query, linearizable=wanted.linearizable),
+                lambda claim: self._peers.ask(claim.address, rule.type_name, query, wanted.linearizable, caller),
+                deadline_s=caller.deadline_s,
+            )
         except Unsettled as unsettled:
             return unsettled.reply, ""
-        return reply_of(answer.outcome, answer.answer), token
+        if token and batch_no_of(token) < wanted.batch_no:  # a leader holds all that was ever acknowledged
+            return _behind(token, wanted.batch_no), token
+        return reply, token
 
-    async def _settled(
-        self, partition: Partition | None, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
-    ) -> tuple[Submission, str]:
-        """The commands with their replies, and the position that makes them true.  Raises `Unsettled`."""
-        if partition is None or partition.stopping:  # what goes on coming must not keep it from stopping
-            raise Unsettled(UNKNOWN)
-        waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async def _follower_answer(
+        self, number: int, rule: QueryRule, query: Message, batch_no: int, *, caller: Caller
+    ) -> tuple[Reply, str]:
+        member = self.members[number]
+        least = max(batch_no, self._told[number])
+        patience_s = min(LEADER_WAIT_MS / 1000, caller.deadline_s - asyncio.get_running_loop().time())
+        await member.reached(least, patience_s)
+        if member.followed is None:
+            return UNKNOWN, ""
+        replica, fold = member.followed
+        if replica.position.batch_no < least:
+            return _behind(replica.position.token, least), ""
+        found = fold.answer(rule, query)
+        return reply_of(found.outcome, found.answer), replica.position.token
 
-        def done(_: Submission, batch_no: int) -> None:
-            if not waiting.done():  # the caller may have given up
-                waiting.set_result(batch_no)
+    async def _until_settled(
+        self,
+        number: int,
+        here: Callable[[Partition], Awaitable[tuple[T, str]]],
+        there: Callable[[Claim], Awaitable[tuple[T, str]]],
+        *,
+        deadline_s: float,
+    ) -> tuple[T, str]:
+        """Ask whoever leads, and the next one when that gave no answer.  Raises `Unsettled`."""
+        now_s = asyncio.get_running_loop().time
+        until_s = min(deadline_s, now_s() + REPLY_TIMEOUT_MS / 1000)
+        led_until_s = now_s()
+        while now_s() < until_s and now_s() < led_until_s + LEADER_WAIT_MS / 1000:
+            partition, claim = self.led(number), self._group.leader(number)
+            try:
+                if partition is not None and not partition.stopping:
+                    led_until_s = now_s()
+                    return await here(partition)
+                if claim is not None:
+                    led_until_s = now_s()
+                    result = await self._while_it_leads(number, claim, there, until_s=until_s)
+                    self._told[number] = max(self._told[number], batch_no_of(result[1]))
+                    return result
+            except Unsettled as unsettled:
+                if unsettled.reply is not UNKNOWN:
+                    raise
+            if claim is None and self._group.leaving:
+                break
+            await self._group.wait_changed(min(until_s - now_s(), RETRY_FIRST_MS / 1000 * (1 + random.random())))  # noqa: S311 - jitter
+        raise Unsettled(UNKNOWN)
 
-        submission = Submission(commands, done, caller=caller)
-        submission.bytes = size_bytes
-        if not partition.submit(submission):
-            raise Unsettled(overloaded(partition.retry_ms()))
+    async def _while_it_leads(
+        self, number: int, claim: Claim, there: Callable[[Claim], Awaitable[tuple[T, str]]], *, until_s: float
+    ) -> tuple[T, str]:
+        """One attempt at another process; given up when it is known to lead no more.  Raises `Unsettled`."""
+        call = asyncio.ensure_future(there(claim))
         try:
-            async with asyncio.timeout(REPLY_TIMEOUT_MS / 1000):
-                batch_no = await waiting
-        except TimeoutError:
-            raise Unsettled(UNKNOWN) from None
-        if batch_no < 0:
-            raise Unsettled(UNKNOWN)
-        return submission, f"{partition.replica.topic}:{batch_no}"
+            while not call.done() and self._group.leader(number) == claim:
+                changed = asyncio.ensure_future(self._group.wait_changed(until_s - asyncio.get_running_loop().time()))
+                await asyncio.wait((call, changed), return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if asyncio.get_running_loop().time() >= until_s:
+                    break
+            if not call.done():
+                raise Unsettled(UNKNOWN)
+            return call.result()
+        finally:
+            call.cancel()
+
+
+def batch_no_of(token: str) -> int:
+    """The number in a position token; 0 for none."""
+    return int(token.rpartition(":")[2] or 0)
+
+
+def _behind(token: str, batch_no: int) -> Reply:
+    text = f"stands at {token}, before batch {batch_no}"
+    return status(StatusCode.UNAVAILABLE, "BEHIND", text, retry_ms=RETRY_HINT_MS)

@@ -13,6 +13,9 @@ class CServerSettings(ServiceSettings):
 
     service: ClassVar[str] = "cserver"
     grpc: str = Field("127.0.0.1:50051", description="address of the gRPC port; port 0 takes a free one")
+    advertise: str = Field(
+        "", description="HOST:PORT by which the others reach the gRPC port; default: where it is bound"
+    )
     window_count: int = Field(
         WINDOW_COUNT, ge=1, le=100_000_000, description="replies kept by this process, over all its partitions"
     )

@@ -9,7 +9,8 @@ from grpc_reflection.v1alpha import reflection
 
 from bennu.errors import BadSettings
 from bennu.limits import LAST_ANSWERS_MS, LAST_CALLS_MS, MAX_FRAME_BYTES, MAX_METADATA_BYTES
-from bennu.ops import addresses
+from bennu.members.group import Group, Identity
+from bennu.ops import addresses, topics
 from bennu.ops.apps import load_app
 from bennu.ops.logs import open_log
 from bennu.ops.prepare import prepare
@@ -18,13 +19,16 @@ from bennu.ops.run import Running
 from bennu.ops.stopping import unless
 from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
+from bennu.replica.node import Node
+from bennu_cserver import peer_service, stream
 from bennu_cserver.edge import Edge
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
+from bennu_cserver.peers import Peers
 from bennu_cserver.routes import Routes
 from bennu_cserver.settings import CServerSettings
-from bennu_cserver.stream import SERVICE, Stream
 
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
@@ -39,36 +43,44 @@ async def main(settings: CServerSettings, running: Running) -> None:
     app = load_app(settings.app)
     clock = SystemClock()
     observed = Observed(running.metrics, running.readiness, settings.partitions)
+    peers = Peers()
     candidate = Candidate(running.node, max(1, settings.window_count // settings.partitions), settings.window_age_ms)
     async with open_log(settings) as log:
+        server = grpc.aio.server(options=OPTIONS)
+        port = bind(server, settings)
+        address = f"{settings.grpc.rpartition(':')[0]}:{port}"
+        identity = Identity("cserver", running.node, settings.advertise or address)
+        node = Node(log, candidate, Group(log, topics.members(app.name), identity, clock=clock))
         intake = Intake(app, clock.wall_us)
         members = [
-            Member(app, (number, settings.partitions), log=log, candidate=candidate, intake=intake)
+            Member(app, (number, settings.partitions), node=node, intake=intake)
             for number in range(settings.partitions)
         ]
-        routes = Routes(app, members)
-        server = grpc.aio.server(options=OPTIONS)
+        routes = Routes(app, members, node.group, peers)
+        services = (app.service.full_name, stream.SERVICE, peer_service.SERVICE)
         server.add_generic_rpc_handlers(
-            (Edge(routes, intake, observed).handlers(), Stream(routes, intake, observed).handlers())
+            (
+                Edge(routes, intake, observed).handlers(),
+                stream.Stream(routes, intake, observed).handlers(),
+                peer_service.PeerService(routes, intake).handlers(),
+            )
         )
-        services = (app.service.full_name, SERVICE)
         checks = await add_checks(server, services)
-        port = bind(server, settings)
         await server.start()
-        running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
-        topics = [topic for member in members for topic in member.topics]
+        running.announce(grpc=address)
+        needed = [topics.members(app.name), *(topic for member in members for topic in member.topics)]
         try:
-            if not await unless(running.stop, prepare(log, topics, embedded=settings.log_is_embedded)):
+            if not await unless(running.stop, prepare(log, needed, embedded=settings.log_is_embedded)):
                 return
-            async with asyncio.TaskGroup() as group:
-                for member in members:
-                    group.create_task(member.run(clock, observed, running.stop))
-                telling = group.create_task(tell_health(checks, ("", *services), running.readiness))
-                await running.stop.wait()
+            telling = asyncio.create_task(tell_health(checks, ("", *services), running.readiness))
+            try:
+                await run_all(node, members, clock, observed=observed, stopping=running.stop)
+            finally:
                 telling.cancel()
         finally:
             await asyncio.sleep(LAST_CALLS_MS / 1000)  # the transport cancels what it has taken and we have not
             await server.stop(LAST_ANSWERS_MS / 1000)
+            await peers.close()
 
 
 def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bennu.errors import BadSettings
-from bennu.log.port import Log
 from bennu.replica.clock import Clock
-from bennu.replica.leader import Candidate, Replica
+from bennu.replica.leader import Replica
 from bennu.replica.member import Member as AnyMember
+from bennu.replica.node import Node
 from bennu_saga.definitions import Definitions
 from bennu_saga.dispatcher import Dispatcher
 from bennu_saga.event_input import EventJournalReader
@@ -24,10 +24,10 @@ from bennu_saga.survey import Survey
 class Member(AnyMember[SagaFold, Partition, Observed]):
     """One partition of an app's sagas in this process."""
 
-    def __init__(self, definitions: Definitions, place: tuple[int, int], *, log: Log, candidate: Candidate) -> None:
+    def __init__(self, definitions: Definitions, place: tuple[int, int], *, node: Node) -> None:
         """`place`: number of the partition, and how many there are."""
         name = definitions.app.name
-        super().__init__(f"{name}-saga-{place[0]}", place, log=log, candidate=candidate)
+        super().__init__(f"{name}-saga-{place[0]}", place, node=node)
         self.event_topics = [f"{name}-events-{source}" for source in range(self.partitions)]
         self.command_topics = [f"{name}-commands-{target}" for target in range(self.partitions)]
         self._definitions = definitions
@@ -71,11 +71,14 @@ class Member(AnyMember[SagaFold, Partition, Observed]):
                 group.create_task(dispatcher.run())
             group.create_task(Survey(self.log, partition, self.event_topics, observed=observed).run())
 
+    def turn_away(self, partition: Partition) -> None:
+        """What waits are records of journals, and the next leader reads them itself."""
+
     def ended(self, partition: Partition) -> None:
         """Nobody waits for a saga's answer here: who asks next reads the journal."""
 
 
-async def follow_all(members: Sequence[Member], clock: Clock) -> None:
-    """See `Member.follow`."""
+async def look_at_all(members: Sequence[Member], clock: Clock) -> None:
+    """See `Member.look`."""
     for member in members:
-        await member.follow(clock)
+        await member.look(clock)

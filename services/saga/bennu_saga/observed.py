@@ -60,6 +60,13 @@ class Observed:
         else:
             self._readiness.unmet(f"partition-{number}", reason)
 
+    def following(self, number: int, leader: str) -> None:
+        """This process follows the partition, and who leads; empty if nobody is known to."""
+        if leader:
+            self._readiness.met(f"partition-{number}")
+        else:
+            self._readiness.unmet(f"partition-{number}", "nobody is known to lead")
+
     def effective(self, number: int, fold: SagaFold, notes: Sequence[Note]) -> None:
         """A batch of this partition became effective.  What was counted before this leadership is not counted again."""
         before = self._counted.setdefault(number, Counter())

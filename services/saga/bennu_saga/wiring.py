@@ -1,7 +1,7 @@
 """Saga, assembled: log, partitions, operations port.  The one place that opens anything."""
 
-import asyncio
-
+from bennu.members.group import Group, Identity
+from bennu.ops import topics
 from bennu.ops.apps import load_app
 from bennu.ops.logs import open_log
 from bennu.ops.prepare import prepare
@@ -9,8 +9,10 @@ from bennu.ops.run import Running
 from bennu.ops.stopping import unless
 from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
+from bennu.replica.member import run_all
+from bennu.replica.node import Node
 from bennu_saga.definitions import Definitions
-from bennu_saga.member import Member, follow_all
+from bennu_saga.member import Member, look_at_all
 from bennu_saga.observed import Observed
 from bennu_saga.settings import SagaSettings
 
@@ -22,16 +24,16 @@ async def main(settings: SagaSettings, running: Running) -> None:
     observed = Observed(running.metrics, running.readiness, settings.partitions)
     candidate = Candidate(running.node, window_count=0, window_age_ms=0)  # no client asks again for a reply
     async with open_log(settings) as log:
+        members_log = topics.members(definitions.app.name)
+        group = Group(log, members_log, Identity("saga", running.node), clock=clock)
+        node = Node(log, candidate, group)
         members = [
-            Member(definitions, (number, settings.partitions), log=log, candidate=candidate)
-            for number in range(settings.partitions)
+            Member(definitions, (number, settings.partitions), node=node) for number in range(settings.partitions)
         ]
         running.announce()
-        topics = dict.fromkeys(topic for member in members for topic in member.topics)
-        if not await unless(running.stop, prepare(log, topics, embedded=settings.log_is_embedded)):
+        needed = dict.fromkeys((members_log, *(topic for member in members for topic in member.topics)))
+        if not await unless(running.stop, prepare(log, needed, embedded=settings.log_is_embedded)):
             return
-        if not await unless(running.stop, follow_all(members, clock)):
+        if not await unless(running.stop, look_at_all(members, clock)):
             return
-        async with asyncio.TaskGroup() as group:
-            for member in members:
-                group.create_task(member.run(clock, observed, running.stop))
+        await run_all(node, members, clock, observed=observed, stopping=running.stop)

@@ -1,0 +1,93 @@
+"""What a process has heard of the others of its service.  Times are its own monotonic clock's, in microseconds."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bennu.members.limits import PAST_LIVES, SILENCE_MS
+from bennu.v1.members_pb2 import SEAT_PART_LEADS, Heartbeat, Seat
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A process as its last heartbeat showed it."""
+
+    beat: Heartbeat
+    heard_us: int
+    seats: dict[int, Seat]
+
+    @property
+    def node(self) -> str:
+        return str(self.beat.node)
+
+
+class Release(NamedTuple):
+    """A leadership that was given up in order."""
+
+    epoch: int
+    term: int
+    successor: str
+    pinned: bool
+    heard_us: int
+
+
+class Claim(NamedTuple):
+    """Who says that it leads."""
+
+    node: str
+    address: str
+    epoch: int
+
+
+class Directory:
+    """The peers of one service by name, this process among them, once it hears itself."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._peers: dict[str, Peer] = {}
+        self._past: dict[str, deque[int]] = {}
+        self._released: dict[int, Release] = {}
+
+    def hear(self, beat: Heartbeat, now_us: int) -> bool:
+        """Take a heartbeat; False for one that is old news or another service's."""
+        known = self._peers.get(beat.node)
+        past = self._past.setdefault(beat.node, deque(maxlen=PAST_LIVES))
+        if beat.service != self._service or beat.life in past:
+            return False
+        if known is not None and known.beat.life == beat.life and known.beat.count >= beat.count:
+            return False
+        if known is not None and known.beat.life != beat.life:
+            past.append(known.beat.life)
+        self._peers[beat.node] = Peer(beat, now_us, {seat.partition: seat for seat in beat.seats})
+        for seat in beat.seats:
+            if seat.released:
+                self._released[seat.partition] = Release(seat.epoch, seat.term, seat.successor, seat.pinned, now_us)
+        return True
+
+    def forget(self) -> None:
+        """What was heard is old: nobody is live, but what was released stays so."""
+        self._peers.clear()
+
+    def live(self, now_us: int) -> Iterator[Peer]:
+        """Those heard of lately, and not about to leave."""
+        for peer in self._peers.values():
+            if now_us - peer.heard_us < SILENCE_MS * 1000 and not peer.beat.leaving:
+                yield peer
+
+    def released(self, seat: Seat) -> Release | None:
+        """Whether, and to whom, the leadership that this seat sees was given up in order."""
+        found = self._released.get(seat.partition)
+        return found if found and (found.epoch, found.term) == (seat.epoch, seat.term) else None
+
+    def claims(self, number: int) -> Iterator[tuple[Peer, Seat]]:
+        """Who said last that it leads this partition, also if that was long ago."""
+        for peer in self._peers.values():
+            seat = peer.seats.get(number)
+            if seat is not None and seat.part == SEAT_PART_LEADS:
+                yield peer, seat
+
+    def leader(self, number: int) -> Claim | None:
+        """Whoever claims the latest epoch."""
+        best = max(self.claims(number), key=lambda found: (found[1].epoch, found[0].heard_us), default=None)
+        return Claim(best[0].node, best[0].beat.address, best[1].epoch) if best else None

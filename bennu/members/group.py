@@ -1,0 +1,359 @@
+"""A process among the others of its service: it beats, listens, and says whose turn it is to lead.
+
+Nothing here is proof of anything: whoever proposes out of turn takes a partition from its leader and does no other
+harm, for the journal's own order decides (`bennu/replica/journal.py`).
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from bennu.errors import AppendRefused, AppendUnknown, BadSettings, Final, OffsetBeyondTail, OffsetGone, Unavailable
+from bennu.log.port import Log
+from bennu.members import records
+from bennu.members.directory import Claim, Directory
+from bennu.members.limits import (
+    DECIDE_MS,
+    FAREWELL_MS,
+    HANDOVER_EVERY_MS,
+    HEARTBEAT_MS,
+    HEARTBEAT_TIMEOUT_MS,
+    NEAR_BATCHES,
+    RECENT_RECORDS,
+    SETTLE_MS,
+    SILENCE_MS,
+    STEP_MS,
+    TWIN_BEATS,
+)
+from bennu.members.placement import ranked
+from bennu.replica.chance import system_chance
+from bennu.replica.clock import Clock
+from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, HandoverAsked, Heartbeat, Seat
+
+logger = structlog.get_logger()
+
+BUILD = version("bennu")
+
+
+class Holder(Protocol):
+    """A process's part in one partition."""
+
+    number: int
+
+    def seat(self) -> Seat:
+        """As a heartbeat says it."""
+
+    def your_turn(self, epoch: int) -> None:
+        """Nobody leads by this epoch, and this process is to propose the next one."""
+
+    def hand_over(self, successor: str, *, pinned: bool) -> None:
+        """Finish what is under way and lead no more."""
+
+    def led_by(self, node: str) -> None:
+        """Who leads now, as far as is known; empty if nobody does."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """How a process is known to the others."""
+
+    service: str
+    node: str
+    address: str = ""
+
+
+class _Sign(NamedTuple):
+    """When a leadership was last seen to be alive."""
+
+    epoch: int
+    term: int
+    us: int
+
+
+class Group:
+    """One process's view.  `run` keeps it true; `join` adds what the process does."""
+
+    def __init__(
+        self, log: Log, topic: str, me: Identity, *, clock: Clock, chance: random.Random | None = None
+    ) -> None:
+        self.me = me
+        self._log = log
+        self._topic = topic
+        self._clock = clock
+        self._chance = chance or system_chance()
+        self.directory = Directory(me.service)
+        self._life = self._chance.getrandbits(64)
+        self._count = 0
+        self.leaving = False
+        self._holders: dict[int, Holder] = {}
+        self._beat_now = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._echo_us: int | None = None
+        self._hears_since_us: int | None = None
+        self._twins: dict[int, set[int]] = {}
+        self._later: set[int] = set()
+        self._signs: dict[int, _Sign] = {}
+        self._preferred: dict[int, tuple[str, int]] = {}
+        self._handed_us = -HANDOVER_EVERY_MS * 1000
+
+    def join(self, holder: Holder) -> None:
+        """Add this process's part in a partition; before `run`."""
+        self._holders[holder.number] = holder
+
+    # --- what the process's own parts say
+
+    def changed(self) -> None:
+        """A part of this process changed: tell the others at once, and whoever waits here."""
+        self._beat_now.set()
+        self._wake()
+
+    def alive(self, number: int, epoch: int, term: int) -> None:
+        """A batch of this leadership was read."""
+        self._signs[number] = _Sign(epoch, term, self._clock.monotonic_us())
+
+    def retire(self) -> None:
+        """This process is about to end: take over nothing more, and let nobody choose it."""
+        self.leaving = True
+        self.changed()
+
+    # --- what is asked of it
+
+    def leader(self, number: int) -> Claim | None:
+        """Who else leads, as far as is known: nobody whose epoch this process has seen the end of."""
+        claim = self.directory.leader(number)
+        if claim is None or claim.node == self.me.node:
+            return None
+        mine = self._holders.get(number)
+        return claim if mine is None or claim.epoch >= mine.seat().epoch else None
+
+    def somebody_leads(self, number: int) -> bool:
+        """Whether another process that is live says so."""
+        claim = self.leader(number)
+        return claim is not None and any(
+            peer.node == claim.node for peer in self.directory.live(self._clock.monotonic_us())
+        )
+
+    def pinned(self, seat: Seat) -> bool:
+        """Whether an operator gave this leadership to this process."""
+        release = self.directory.released(seat)
+        return release is not None and release.pinned and release.successor == self.me.node
+
+    def successor(self, number: int) -> str:
+        """Who should lead when this process does not; empty if nobody can."""
+        others = (node for node in self._candidates(number) if node != self.me.node)
+        return next(iter(ranked(number, others)), "")
+
+    async def wait_changed(self, timeout_s: float) -> None:
+        """Return when something was heard or said, or after a while."""
+        changed = self._changed
+        try:
+            async with asyncio.timeout(timeout_s):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # --- what it does
+
+    async def run(self) -> None:
+        """For ever.  Raises `BadSettings` when another process of this name was there before."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._beat())
+            group.create_task(self._decide())
+
+    async def leave(self) -> None:
+        """Say goodbye, if the log lets us: what this process led was released before."""
+        self.leaving = True
+        await self._say(FAREWELL_MS)
+
+    async def _beat(self) -> None:
+        while True:
+            self._beat_now.clear()
+            await self._say(HEARTBEAT_TIMEOUT_MS)
+            try:
+                async with asyncio.timeout(HEARTBEAT_MS / 1000 * (0.9 + 0.2 * self._chance.random())):
+                    await self._beat_now.wait()
+            except TimeoutError:
+                continue
+
+    async def _say(self, timeout_ms: int) -> None:
+        """One heartbeat.  One that is lost is not sent again: the next one says more."""
+        self._count += 1
+        beat = Heartbeat(
+            node=self.me.node,
+            life=self._life,
+            count=self._count,
+            service=self.me.service,
+            address=self.me.address,
+            leaving=self.leaving,
+            sent_at_us=self._clock.wall_us(),
+            build=BUILD,
+            seats=[holder.seat() for holder in self._holders.values()],
+        )
+        try:
+            await self._log.append(self._topic, records.encode(beat), timeout_ms=timeout_ms)
+        except AppendUnknown:
+            return
+        except AppendRefused as error:
+            if error.final:
+                raise Final(f"{self._topic}: the log takes no heartbeat: {error}") from error
+            await asyncio.sleep(HEARTBEAT_MS / 1000)
+
+    async def _listen(self) -> None:
+        """What stood in the log before counts only for what was released."""
+        first, end = await self._bounds()
+        offset = max(first, end - RECENT_RECORDS)
+        while True:
+            try:
+                async with aclosing(self._log.read(self._topic, offset)) as chunks:
+                    async for chunk in chunks:
+                        for offset, body in chunk:
+                            self._hear(body, fresh=offset >= end)
+                        offset += 1
+                        self._wake()
+            except (OffsetGone, OffsetBeyondTail) as error:
+                logger.warning("the members log is another one now; listening from its end", reason=str(error))
+                offset = end = (await self._bounds())[1]
+
+    async def _bounds(self) -> tuple[int, int]:
+        while True:
+            try:
+                return await self._log.bounds(self._topic)
+            except Unavailable:
+                await asyncio.sleep(HEARTBEAT_MS / 1000)
+
+    def _hear(self, body: bytes, *, fresh: bool) -> None:
+        record, now_us = records.decode(body), self._clock.monotonic_us()
+        if isinstance(record, HandoverAsked) and fresh:
+            self._asked(record, now_us)
+        if not isinstance(record, Heartbeat) or record.service != self.me.service:
+            return
+        if record.node == self.me.node and fresh:
+            self._hear_own_name(record, now_us)
+        if self.directory.hear(record, now_us):
+            for seat in record.seats:
+                if seat.part == SEAT_PART_LEADS and fresh:
+                    self._hear_claim(seat, now_us)
+        if not fresh:
+            self.directory.forget()
+
+    def _hear_claim(self, seat: Seat, now_us: int) -> None:
+        sign = self._signs.get(seat.partition)
+        if sign is None or sign.epoch <= seat.epoch:
+            self._signs[seat.partition] = _Sign(seat.epoch, seat.term, now_us)
+
+    def _hear_own_name(self, beat: Heartbeat, now_us: int) -> None:
+        if beat.life == self._life:
+            if self._echo_us is None or now_us - self._echo_us > SILENCE_MS * 1000:
+                self._hears_since_us = now_us
+            self._echo_us = now_us
+            return
+        if self._echo_us is not None and beat.count == 1:
+            self._later.add(beat.life)
+        counts = self._twins.setdefault(beat.life, set())
+        counts.add(beat.count)
+        if len(counts) >= TWIN_BEATS and beat.life not in self._later:
+            raise BadSettings(
+                f"another process of service {self.me.service} is called {self.me.node} and was there before: "
+                "give each its own --node"
+            )
+
+    # --- whose turn it is
+
+    async def _decide(self) -> None:
+        while True:
+            now_us = self._clock.monotonic_us()
+            for holder in self._holders.values():
+                seat = holder.seat()
+                claim = self.leader(seat.partition)
+                holder.led_by(self.me.node if seat.part == SEAT_PART_LEADS else claim.node if claim else "")
+                if seat.part == SEAT_PART_FOLLOWS and self._is_our_turn(seat, now_us):
+                    holder.your_turn(seat.epoch)
+                if seat.part == SEAT_PART_LEADS:
+                    self._settle(holder, seat, now_us)
+            await self.wait_changed(DECIDE_MS / 1000)
+            await asyncio.sleep(0)
+
+    def _candidates(self, number: int) -> list[str]:
+        now_us = self._clock.monotonic_us()
+        eligible = (SEAT_PART_FOLLOWS, SEAT_PART_LEADS)
+        return [
+            peer.node
+            for peer in self.directory.live(now_us)
+            if number in peer.seats and peer.seats[number].part in eligible
+        ]
+
+    def _is_our_turn(self, seat: Seat, now_us: int) -> bool:
+        vacant = self._vacant(seat, now_us)
+        if vacant is None or self.leaving:
+            return False
+        since_us, heir = vacant
+        order = ranked(seat.partition, {*self._candidates(seat.partition), self.me.node})
+        if heir in order:
+            order = [heir, *(node for node in order if node != heir)]
+        return now_us - since_us >= order.index(self.me.node) * STEP_MS * 1000
+
+    def _vacant(self, seat: Seat, now_us: int) -> tuple[int, str] | None:
+        """Since when nobody leads, and whom the last leader named; None while somebody may.
+
+        Silence counts only while our own heartbeats come back: a log that is away must make nobody suspect anybody,
+        nor must a process that was paused and finds its own clock ahead.
+        """
+        if self._echo_us is None or self._hears_since_us is None or now_us - self._echo_us > SILENCE_MS * 1000:
+            return None
+        sign = self._signs.get(seat.partition)
+        if sign is None or (sign.epoch, sign.term) != (seat.epoch, seat.term):
+            if sign is not None and sign.epoch > seat.epoch:
+                return None  # somebody claims what we have not read yet
+            sign = self._signs[seat.partition] = _Sign(seat.epoch, seat.term, now_us)
+        if seat.epoch == 0:
+            return sign.us, ""
+        release = self.directory.released(seat)
+        if release is not None:
+            return release.heard_us, release.successor
+        silent_us = max(sign.us, self._hears_since_us) + SILENCE_MS * 1000
+        return (silent_us, "") if now_us >= silent_us else None
+
+    def _settle(self, holder: Holder, seat: Seat, now_us: int) -> None:
+        """Give the partition to whom it belongs, once that one is ready for it and has been for a while."""
+        if seat.pinned or seat.released or self.leaving:
+            return
+        near = [node for node in self._candidates(holder.number) if node == self.me.node or self._near(node, seat)]
+        preferred = ranked(holder.number, {*near, self.me.node})[0]
+        since = self._preferred.get(holder.number)
+        if since is None or since[0] != preferred:
+            since = self._preferred[holder.number] = (preferred, now_us)
+        if preferred == self.me.node or now_us - since[1] < SETTLE_MS * 1000:
+            return
+        if now_us - self._handed_us >= HANDOVER_EVERY_MS * 1000:
+            self._hand(holder, preferred, now_us, pinned=False)
+
+    def _near(self, node: str, mine: Seat) -> bool:
+        peers: Sequence[Seat] = [
+            peer.seats[mine.partition]
+            for peer in self.directory.live(self._clock.monotonic_us())
+            if peer.node == node and mine.partition in peer.seats
+        ]
+        return any(seat.epoch == mine.epoch and seat.batch_no >= mine.batch_no - NEAR_BATCHES for seat in peers)
+
+    def _asked(self, asked: HandoverAsked, now_us: int) -> None:
+        holder = self._holders.get(asked.partition)
+        if asked.service != self.me.service or holder is None or holder.seat().part != SEAT_PART_LEADS:
+            return
+        if asked.node != self.me.node and asked.node in self._candidates(asked.partition):
+            self._hand(holder, asked.node, now_us, pinned=True)
+
+    def _hand(self, holder: Holder, node: str, now_us: int, *, pinned: bool) -> None:
+        self._handed_us = now_us
+        self._preferred.pop(holder.number, None)
+        holder.hand_over(node, pinned=pinned)

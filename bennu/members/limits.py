@@ -1,0 +1,24 @@
+"""Bounds of membership, and how they follow from one another."""
+
+HEARTBEAT_MS = 250
+HEARTBEAT_TIMEOUT_MS = 1_000
+SILENCE_MS = 1_000
+"""A leadership that neither a batch nor a heartbeat has shown for so long is suspected."""
+STEP_MS = 300
+"""By so much later than the one before it a node in the ranking proposes: longer than taking over takes."""
+SETTLE_MS = 2_000
+"""A node preferred over the leader has to be live and caught up for so long before it is given the partition."""
+HANDOVER_EVERY_MS = 500
+"""One partition after another: callers of a single one wait at a time."""
+NEAR_BATCHES = 256
+"""A follower that is not further behind takes over within milliseconds."""
+DECIDE_MS = 25
+RECENT_RECORDS = 64
+"""Of the members log, read at the start: whether the last leader gave up in order."""
+PAST_LIVES = 16
+TWIN_BEATS = 8
+"""So many heartbeats of another life with our name are no stragglers of one that has ended."""
+FAREWELL_MS = 500
+
+assert HEARTBEAT_MS * 3 < SILENCE_MS, "one lost heartbeat must make nobody suspected"
+assert DECIDE_MS < STEP_MS < SILENCE_MS

@@ -1,0 +1,68 @@
+"""Commands and queries for a partition that this process leads: into its line, and back with an answer."""
+
+import asyncio
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
+
+from bennu.domain.app import QueryRule
+from bennu.limits import QUERY_BYTES, REPLY_TIMEOUT_MS
+from bennu_cserver.command_loop import Partition
+from bennu_cserver.replies import UNKNOWN, overloaded, reply_of
+from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply, Submission
+
+Answered = tuple[Sequence[Reply], str]
+"""Replies in the order of the commands, and the position token that makes them true; empty if there is none."""
+
+
+class Unsettled(Exception):
+    """No answer became durable; `reply` says what to say instead."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+async def decide(
+    partition: Partition, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
+) -> Answered:
+    """Have commands decided; returns when the answers are durable.  Raises `Unsettled`."""
+    submission, token = await _settled(partition, commands, size_bytes, caller=caller)
+    return submission.replies, token
+
+
+async def answer(partition: Partition, rule: QueryRule, query: Message, *, linearizable: bool) -> tuple[Reply, str]:
+    """Answer from memory, once all that the answer saw is durable.  Raises `Unsettled`.
+
+    `linearizable`: also once a batch first sent after this call is, which proves that nobody else led meanwhile.
+    """
+    found = partition.fold.answer(rule, query)
+    partition.replica.open.forced |= linearizable
+    _, token = await _settled(partition, (), QUERY_BYTES)
+    return reply_of(found.outcome, found.answer), token
+
+
+async def _settled(
+    partition: Partition, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
+) -> tuple[Submission, str]:
+    """The commands with their replies, and the position that makes them true.  Raises `Unsettled`."""
+    if partition.stopping:  # what goes on coming must not keep it from stopping
+        raise Unsettled(UNKNOWN)
+    waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def done(_: Submission, batch_no: int) -> None:
+        if not waiting.done():  # the caller may have given up
+            waiting.set_result(batch_no)
+
+    submission = Submission(commands, done, caller=caller)
+    submission.bytes = size_bytes
+    if not partition.submit(submission):
+        raise Unsettled(overloaded(partition.retry_ms()))
+    try:
+        async with asyncio.timeout(REPLY_TIMEOUT_MS / 1000):
+            batch_no = await waiting
+    except TimeoutError:
+        raise Unsettled(UNKNOWN) from None
+    if batch_no < 0:
+        raise Unsettled(UNKNOWN)
+    return submission, f"{partition.replica.topic}:{batch_no}"

@@ -1,0 +1,102 @@
+"""Asking the process that leads: commands and queries sent on with their ids, origins and deadlines."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf.message import Message
+
+from bennu.limits import MAX_FRAME_BYTES, REPLY_TIMEOUT_MS
+from bennu.v1.command_pb2 import CommandBatch, Origin
+from bennu.v1.peer_pb2 import PeerQuery
+from bennu.v1.peer_pb2_grpc import PeerStub
+from bennu.v1.stream_pb2 import CommandFrame
+from bennu_cserver.local import Answered, Unsettled
+from bennu_cserver.log_input import COMMANDS_FORMAT_VERSION
+from bennu_cserver.replies import UNKNOWN, code_of
+from bennu_cserver.submission import Caller, Prepared, Reply
+
+if TYPE_CHECKING:
+    from bennu.v1.peer_pb2_grpc import PeerAsyncStub  # stands in the stubs' types alone
+
+CLIENT = "bennu-client"
+"""Metadata: on whose behalf, so that the leader's line is fair between clients and not between processes."""
+
+OPTIONS = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_receive_message_length", 4 * MAX_FRAME_BYTES),
+    ("grpc.enable_retries", 0),
+)
+NOBODY_KNOWS = code_of(grpc.StatusCode.UNAVAILABLE)
+
+
+class Peers:
+    """Channels to other processes of the service, by address."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def close(self) -> None:
+        """End all calls."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    def _stub(self, address: str) -> "PeerAsyncStub":
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=OPTIONS)
+        stub: PeerAsyncStub = PeerStub(channel)
+        return stub
+
+    async def execute(self, address: str, commands: Sequence[Prepared], caller: Caller) -> Answered:
+        """Have commands decided there.  Raises `Unsettled`."""
+        frame = CommandFrame(commands=_batch(commands))
+        try:
+            answer = await self._stub(address).Execute(frame, timeout=_timeout_s(caller), metadata=_metadata(caller))
+        except grpc.aio.AioRpcError as error:
+            raise Unsettled(UNKNOWN) from error
+        if NOBODY_KNOWS in answer.codes:
+            raise Unsettled(UNKNOWN)
+        return list(zip(answer.codes, answer.replies, strict=True)), answer.positions[0] if answer.positions else ""
+
+    async def ask(
+        self, address: str, type_name: str, query: Message, linearizable: bool, caller: Caller
+    ) -> tuple[Reply, str]:
+        """Have a query answered there.  Raises `Unsettled`."""
+        asked = PeerQuery(type=type_name, payload=query.SerializeToString(), linearizable=linearizable)
+        try:
+            answer = await self._stub(address).Ask(asked, timeout=_timeout_s(caller), metadata=_metadata(caller))
+        except grpc.aio.AioRpcError as error:
+            raise Unsettled(UNKNOWN) from error
+        if answer.code == NOBODY_KNOWS:
+            raise Unsettled(UNKNOWN)
+        return (answer.code, answer.reply), answer.position
+
+
+def _metadata(caller: Caller) -> tuple[tuple[str, str], ...]:
+    return ((CLIENT, caller.client),) if caller.client else ()
+
+
+def _timeout_s(caller: Caller) -> float:
+    return max(0.001, min(REPLY_TIMEOUT_MS / 1000, caller.deadline_s - asyncio.get_running_loop().time()))
+
+
+def _batch(commands: Sequence[Prepared]) -> CommandBatch:
+    """As a client would have sent them, with the ids that were made here."""
+    types: dict[str, int] = {}
+    origins: dict[int, tuple[int, Origin]] = {}
+    batch = CommandBatch(format_version=COMMANDS_FORMAT_VERSION)
+    for command in commands:
+        assert command.message is not None
+        batch.command_ids.append(command.command_id)
+        batch.type_indexes.append(types.setdefault(command.type_name, len(types)))
+        batch.payloads.append(command.message.SerializeToString())
+        origin = command.origin
+        batch.origin_indexes.append(origins.setdefault(id(origin), (len(origins), origin))[0])
+    batch.types.extend(types)
+    batch.origins.extend(origin for _, origin in origins.values())
+    return batch
