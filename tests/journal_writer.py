@@ -29,8 +29,10 @@ class JournalWriter:
         self._partitions = partitions
         self.position = Position(topic)
 
-    async def epoch(self, term: int = 0xFEDCBA9876543210, *, recorded_at_us: int = 0) -> None:
-        """The next epoch begins."""
+    async def epoch(
+        self, term: int = 0xFEDCBA9876543210, *, recorded_at_us: int = 0, window: tuple[int, int] = (0, 0)
+    ) -> None:
+        """The next epoch begins; `window` of replies: how many, and for how many milliseconds."""
         start = EpochStart(
             format_version=FORMAT_VERSION,
             epoch=self.position.epoch + 1,
@@ -39,18 +41,23 @@ class JournalWriter:
             recorded_at_us=recorded_at_us,
             partition=self._partition,
             partitions=self._partitions,
+            window_count=window[0],
+            window_age_ms=window[1],
         )
         await self.append(encode(start))
         self.position = self.position._replace(epoch=start.epoch, term=term)
 
     async def batch(self, entries: Sequence[Entry], *, recorded_at_us: int) -> bytes:
         """The next batch; its bytes."""
-        body = encode(self.build(entries, recorded_at_us=recorded_at_us))
-        count = sum(len(entry.events) for entry in entries)
+        return await self.take(self.build(entries, recorded_at_us=recorded_at_us))
+
+    async def take(self, batch: EventBatch) -> bytes:
+        """Append what `build` made; its bytes."""
+        body = encode(batch)
         await self.append(body)
         last = self.position
         self.position = last._replace(
-            batch_no=last.batch_no + 1, next_seq=last.next_seq + count, digest=digest_of(body)
+            batch_no=last.batch_no + 1, next_seq=last.next_seq + len(batch.events), digest=digest_of(body)
         )
         return body
 

@@ -1,24 +1,17 @@
 """`bennu version`."""
 
 import json
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from platform import python_version
 
 import typer
 
+from bennu.build import build
 from bennu.cli.options import AsJson
-
-NOT_INSTALLED = "from a checkout that is not installed"
 
 
 def versions() -> dict[str, str]:
     """Bennu's own version, and Python's."""
-    try:
-        own = installed("bennu")
-    except PackageNotFoundError:
-        own = NOT_INSTALLED
-    return {"bennu": own, "python": python_version()}
+    return {"bennu": build(), "python": python_version()}
 
 
 def register(app: typer.Typer) -> None:

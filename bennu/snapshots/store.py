@@ -1,0 +1,163 @@
+"""Snapshots in Postgres: two tables in schema `bennu`, a snapshot written whole or not at all.
+
+A connection is opened for each use, because uses are rare.  The tables are made with the first snapshot; they hold a
+cache, so a version that needs others will make others.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+import asyncpg
+from asyncpg import exceptions as pg
+
+from bennu.errors import BadSettings, Final, Unavailable
+from bennu.ops.postgres import AWAY, MISTAKEN, SCHEMA_LOCK, check_ports
+from bennu.snapshots.format import Draft, Header
+from bennu.snapshots.limits import CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP, WRITE_TIMEOUT_S
+
+_MAKE = """
+CREATE SCHEMA IF NOT EXISTS bennu;
+CREATE TABLE IF NOT EXISTS bennu.snapshots (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    topic text NOT NULL,
+    header bytea NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS snapshots_by_topic ON bennu.snapshots (topic, id);
+CREATE TABLE IF NOT EXISTS bennu.snapshot_chunks (
+    snapshot bigint NOT NULL REFERENCES bennu.snapshots ON DELETE CASCADE,
+    number int NOT NULL,
+    body bytea NOT NULL,
+    PRIMARY KEY (snapshot, number)
+);
+ALTER TABLE bennu.snapshot_chunks ALTER COLUMN body SET STORAGE EXTERNAL;
+COMMENT ON TABLE bennu.snapshots IS 'States of replicas at one position of their journal; may be deleted at any time';
+"""  # EXTERNAL: compressing a chunk would cost Postgres more than writing it
+_IS_MADE = "SELECT to_regclass('bennu.snapshot_chunks') IS NOT NULL"
+_BEGIN = "INSERT INTO bennu.snapshots (topic, header) VALUES ($1, '') RETURNING id, taken_at"
+_COMPLETE = "UPDATE bennu.snapshots SET header = $2 WHERE id = $1"
+_RETAIN = """
+DELETE FROM bennu.snapshots WHERE topic = $1 AND id NOT IN (
+    SELECT id FROM bennu.snapshots WHERE topic = $1 ORDER BY id DESC LIMIT $2
+)
+"""
+_FIND = "SELECT id, topic, header, taken_at FROM bennu.snapshots WHERE topic = $1 ORDER BY id DESC"
+_FIND_ALL = "SELECT id, topic, header, taken_at FROM bennu.snapshots ORDER BY topic, id DESC"
+_CHUNKS = "SELECT body FROM bennu.snapshot_chunks WHERE snapshot = $1 ORDER BY number"
+_AGE = "SELECT extract(epoch FROM now() - max(taken_at))::float8 FROM bennu.snapshots WHERE topic = $1"
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Turn = Callable[[], Awaitable[None]]
+"""Lets others have a turn."""
+
+
+class Stored(NamedTuple):
+    """A snapshot as it lies there; whether it can be used is another question."""
+
+    number: int
+    topic: str
+    header: bytes
+    taken_at: datetime
+
+
+class Written(NamedTuple):
+    """A snapshot that was just written."""
+
+    number: int
+    header: Header
+
+
+class SnapshotStore:
+    """The snapshots in one database.
+
+    Every method raises `Unavailable` when Postgres is away, `BadSettings` when it refuses this user, and `Final` for
+    whatever else it says.
+    """
+
+    def __init__(self, dsn: str, *, name: str) -> None:
+        """`name`: of this process, as Postgres shows it.  Raises `BadSettings` for a URL that is none."""
+        check_ports(dsn)
+        self._dsn = dsn
+        self._name = name
+
+    async def find(self, topic: str = "") -> Sequence[Stored]:
+        """Those of one topic, or all; the newest first."""
+        async with self._connection() as connection:
+            if not await connection.fetchval(_IS_MADE):
+                return ()
+            rows = await (connection.fetch(_FIND, topic) if topic else connection.fetch(_FIND_ALL))
+            return [Stored(*row) for row in rows]
+
+    async def chunks(self, snapshot: Stored) -> AsyncGenerator[bytes, None]:
+        """Its chunks, in order; close it (`aclosing`) to stop.  None for one that was deleted since."""
+        async with self._connection() as connection, connection.transaction(readonly=True):
+            async for row in connection.cursor(_CHUNKS, snapshot.number, prefetch=CHUNKS_AHEAD):
+                yield row["body"]
+
+    async def age_s(self, topic: str) -> float | None:
+        """How long ago the newest one of this topic was taken, by the clock of Postgres; None: there is none."""
+        async with self._connection() as connection:
+            if not await connection.fetchval(_IS_MADE):
+                return None
+            age_s: float | None = await connection.fetchval(_AGE, topic)
+            return age_s
+
+    async def write(self, draft: Draft, *, keep: int = KEEP, turn: Turn | None = None) -> Written:
+        """Write it, and forget all but the newest `keep` of its topic: both in one transaction, or nothing."""
+        async with self._connection() as connection:
+            await self._make(connection)
+            async with connection.transaction():
+                number, _ = await connection.fetchrow(_BEGIN, draft.topic) or (0, None)
+                await connection.copy_records_to_table(
+                    "snapshot_chunks",
+                    schema_name="bennu",
+                    columns=("snapshot", "number", "body"),
+                    records=_rows(number, draft, turn),
+                    timeout=WRITE_TIMEOUT_S,
+                )
+                header = draft.header()
+                await connection.execute(_COMPLETE, number, header.encode())
+                await connection.execute(_RETAIN, draft.topic, keep)
+        return Written(number, header)
+
+    async def _make(self, connection: Connection) -> None:
+        if not await connection.fetchval(_IS_MADE):
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+                await connection.execute(_MAKE)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        connection: Connection | None = None
+        try:
+            connection = await asyncpg.connect(
+                self._dsn,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings={"application_name": f"bennu snapshots {self._name}", "jit": "off"},
+            )
+            yield connection
+        except MISTAKEN as error:
+            raise BadSettings(f"postgres: {error}") from error
+        except AWAY as error:
+            raise Unavailable(f"Postgres is away: {type(error).__name__}: {error}") from error
+        except pg.PostgresError as error:
+            raise Final(f"Postgres refused: {error}") from error
+        finally:
+            if connection is not None:
+                connection.terminate()  # what was not committed is rolled back; closing could hang
+
+
+async def _rows(number: int, draft: Draft, turn: Turn | None) -> AsyncIterator[tuple[int, int, bytes]]:
+    count = 0
+    for chunk in draft.chunks():
+        if chunk is not None:
+            yield number, count, chunk
+            count += 1
+        elif turn is not None:
+            await turn()
+        else:
+            await asyncio.sleep(0)
