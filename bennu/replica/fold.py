@@ -58,7 +58,7 @@ class AggregateFold:
         self._touched: list[dict[str, State]] = [{} for _ in app.kinds]
         """By key, since the last digest."""
         self._covered: Sequence[Touched] = ()
-        self.form = form_of((kind.name, kind.state) for kind in app.kinds)
+        self.form = form_of((f"{kind.name} {kind.state.state_version}", kind.state) for kind in app.kinds)
         self._clone = [_cloner(kind) for kind in app.kinds]
         self._by_class: dict[type[Message], EventRule] = {rule.message: rule for rule in app.events.values()}
         self._handlers: dict[str, Callable[[bytes], None]] = {}

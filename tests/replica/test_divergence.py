@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pytest
 from google.protobuf.message import Message
@@ -11,13 +10,12 @@ from google.protobuf.message import Message
 from bank.v1.commands_pb2 import Deposit, FreezeAccount, OpenAccount, Withdraw
 from bank.v1.events_pb2 import AccountOpened, Deposited
 from bank.v1.queries_pb2 import AccountView, GetAccount
-from bennu.domain import Aggregate, App, Context, Rejection, State, answers, decides, evolves
+from bennu.domain import Aggregate, App, Rejection, State, answers, decides, evolves
 from bennu.errors import Diverged
-from bennu.replica.batch import OpenBatch
 from bennu.replica.fold import AggregateFold
 from bennu.replica.state import ReplicaState
-from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
+from tests.replica.deciding import Leader
 from tests.replica.test_replay import nothing_called
 
 WHERE = "impure-events-0, offset 1"
@@ -79,39 +77,6 @@ class Impure(Aggregate[Box]):
 APP = App("impure", service=nothing_called(), aggregates=(Impure,))
 
 
-class Command(NamedTuple):
-    """As a batch has it."""
-
-    command_id: str
-    type_name: str
-    digest: bytes = bytes(16)
-    origin: Origin = Origin()
-
-
-class Leader:
-    """Decides, and makes a batch of each command, as a leader does; its journal is in memory."""
-
-    def __init__(self) -> None:
-        self.fold = AggregateFold(APP)
-        self.batches: list[EventBatch] = []
-
-    def decide(self, *commands: Message) -> None:
-        """One batch."""
-        opened, number = OpenBatch(1), len(self.batches) + 1
-        for n, command in enumerate(commands):
-            rule = APP.commands[command.DESCRIPTOR.full_name]
-            decision = self.fold.decide(rule, command, Context(f"{number}-{n}", "tester", 1))
-            opened.add(Command(f"{number}-{n}", rule.type_name), decision)
-        batch = opened.build()
-        batch.batch_no, batch.first_seq = number, number
-        batch.state_digest = self.fold.digest()
-        self.batches.append(batch)
-
-    def ask(self, query: Message) -> None:
-        """Answered from memory; nothing of it is journaled."""
-        self.fold.answer(APP.queries[query.DESCRIPTOR.full_name], query)
-
-
 def replay(batches: Sequence[EventBatch]) -> ReplicaState:
     """Into a memory that has read nothing."""
     state = ReplicaState(AggregateFold(APP), partition=0, partitions=1)
@@ -122,7 +87,7 @@ def replay(batches: Sequence[EventBatch]) -> ReplicaState:
 
 def test_pure_rules_agree() -> None:
     """Every batch that touched a state is compared."""
-    leader = Leader()
+    leader = Leader(APP)
     leader.decide(Deposit(account="a", amount_minor=1), Deposit(account="b", amount_minor=2))
     leader.decide(Deposit(account="a", amount_minor=3))
     assert replay(leader.batches).agreement.compared == 2
@@ -131,7 +96,7 @@ def test_pure_rules_agree() -> None:
 @pytest.mark.parametrize("name", ["decides", "clock", "chance", "memory"])
 def test_an_impure_rule_is_named_at_its_first_batch(name: str) -> None:
     """Deciding that changes state; evolving that reads a clock, draws a number, or remembers."""
-    leader = Leader()
+    leader = Leader(APP)
     leader.decide(Deposit(account="a", amount_minor=1))
     leader.decide(Deposit(account="a", amount_minor=1), Deposit(account=name, amount_minor=1))
     leader.decide(Deposit(account=name, amount_minor=1))
@@ -144,7 +109,7 @@ def test_an_impure_rule_is_named_at_its_first_batch(name: str) -> None:
 @pytest.mark.parametrize("before", [Withdraw(account="a", amount_minor=1), FreezeAccount(account="a")])
 def test_what_a_refusal_changed_shows_at_the_next_event(before: Message) -> None:
     """A command that is refused, or fails, has no event: the change shows when the state is next touched."""
-    leader = Leader()
+    leader = Leader(APP)
     leader.decide(Deposit(account="a", amount_minor=1))
     leader.decide(before)
     leader.decide(Deposit(account="b", amount_minor=1))
@@ -156,7 +121,7 @@ def test_what_a_refusal_changed_shows_at_the_next_event(before: Message) -> None
 
 def test_what_a_query_changed_shows_at_the_next_event() -> None:
     """A query is no part of the journal; a state that it changed is."""
-    leader = Leader()
+    leader = Leader(APP)
     leader.decide(Deposit(account="a", amount_minor=1))
     leader.ask(GetAccount(account="a"))
     leader.decide(OpenAccount(account="a"))
