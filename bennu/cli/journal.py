@@ -92,7 +92,7 @@ def export(
         async with open_log(log, config) as opened:
             return [record.body async for record in records(opened, topic)]
 
-    golden.write(load(app_name), topic, asyncio.run(work()), to)
+    golden.write(load(app_name), topic, asyncio.run(work()), path=to)
     typer.echo(f"{to}: {topic} as it is today; `bennu.testing.golden.check` replays it")
 
 

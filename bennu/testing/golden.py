@@ -60,7 +60,7 @@ class History(msgspec.Struct, forbid_unknown_fields=True):
     """By command id; those that the window still kept."""
 
 
-def write(app: App, topic: str, records: Sequence[bytes], path: Path) -> None:
+def write(app: App, topic: str, records: Sequence[bytes], *, path: Path) -> None:
     """Replay these records and write the history.  Raises `BadSettings`, or what is wrong with the journal."""
     if not path.name.endswith(SUFFIX):
         raise BadSettings(f"{path}: a golden history's name ends in {SUFFIX}")

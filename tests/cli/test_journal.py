@@ -9,6 +9,8 @@ import pytest
 
 import bennu.log
 from bank.v1.queries_pb2 import AccountView
+from bennu.ops.apps import load_app
+from bennu.testing import golden
 from tests.cli.journals import APP, TOPIC, Journal
 from tests.cli.shell import BANK, Shell
 from tests.journal_writer import Entry, JournalWriter
@@ -213,3 +215,20 @@ def test_nothing_to_verify(bennu: Shell) -> None:
     assert told.code == 78
     assert told.error == "say which journals: --topic bank-events-0, or --app bank.app:app"
     assert bennu("journal", "verify", "--app", BANK) == (0, "no journal of this app is there\n", "")
+
+
+def test_export_writes_a_golden_history(bennu: Shell, journal: Journal) -> None:
+    """The journal as it is, with what today's code makes of it; once."""
+    path = bennu.folder / "bank.golden.json"
+    export = ("journal", "export", "--log", journal.log_url, "--topic", TOPIC, "--app", APP, "--to", path)
+    told = bennu(*export)
+    assert (told.code, told.err) == (0, "")
+    golden.check(load_app(APP), path)
+    content = json.loads(path.read_text())
+    assert len(content["records"]) == len(journal.verdicts)
+    assert content["replies"]["too-much"]["message"]["reason"] == "insufficient_funds"
+    told = bennu(*export)
+    assert (told.code, told.error) == (
+        78,
+        f"{path} is there already, and a golden history is for ever: choose another name",
+    )

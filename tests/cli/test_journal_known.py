@@ -120,7 +120,7 @@ def digested(bennu: Shell, form: bytes) -> str:
     return url
 
 
-def started(name: str, definition: str, version: int, trigger: str) -> SagaStarted:
+def started(name: str, definition: str, version: int, *, trigger: str) -> SagaStarted:
     """The beginning of a saga."""
     return SagaStarted(saga_id=name, definition=definition, version=version, trigger_type=trigger)
 
@@ -131,8 +131,12 @@ def test_sagas_under_way_that_the_app_does_not_declare_are_named(bennu: Shell) -
     url = journal(
         bennu,
         SAGAS,
-        [started("s1", mine, TransferSaga.version, trigger), started("s2", mine, 99, trigger)],
-        [started("s3", "Gone", 1, "bank.v1.Gone"), started("s4", "Gone", 2, trigger), SagaEnded(saga_id="s4")],
+        [started("s1", mine, TransferSaga.version, trigger=trigger), started("s2", mine, 99, trigger=trigger)],
+        [
+            started("s3", "Gone", 1, trigger="bank.v1.Gone"),
+            started("s4", "Gone", 2, trigger=trigger),
+            SagaEnded(saga_id="s4"),
+        ],
     )
     told = bennu("journal", "verify", "--log", url, "--topic", SAGAS, "--app", BANK)
     assert (told.code, told.out) == (70, "")
