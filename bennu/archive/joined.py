@@ -59,7 +59,7 @@ class JoinedLog:
                 return
             except OffsetGone as gone:
                 await asyncio.to_thread(self._check_archived, topic, offset, gone)
-            async with aclosing(self._archived(topic, offset)) as archived:
+            async with aclosing(read_archive(self._archive, topic, offset)) as archived:
                 async for chunk in archived:
                     offset, last = chunk[-1].offset + 1, chunk[-1]
                     yield chunk
@@ -79,16 +79,17 @@ class JoinedLog:
             has = "nothing" if found is None else f"offsets {found[0]} to {found[1] - 1}"
             raise OffsetGone(f"{gone}; and the archive in {self._archive.root} has {has} of {topic}") from gone
 
-    async def _archived(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
-        """What the archive has from `offset` on, read by a thread of its own."""
-        chunks = self._archive.read(topic, offset)
-        thread = ThreadPoolExecutor(1, thread_name_prefix=f"archive-{topic}")
-        try:
-            while (chunk := await asyncio.wrap_future(thread.submit(next, chunks, None))) is not None:
-                yield chunk
-        finally:
-            thread.submit(chunks.close)
-            thread.shutdown(wait=False)
+
+async def read_archive(archive: Archive, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
+    """`Archive.read` in a thread of its own."""
+    chunks = archive.read(topic, offset)
+    thread = ThreadPoolExecutor(1, thread_name_prefix=f"archive-{topic}")
+    try:
+        while (chunk := await asyncio.wrap_future(thread.submit(next, chunks, None))) is not None:
+            yield chunk
+    finally:
+        thread.submit(chunks.close)
+        thread.shutdown(wait=False)
 
 
 def check_same(topic: str, found: Record, archived: Record, *, where: str) -> None:

@@ -1,6 +1,4 @@
-"""Bounds of the archive, with the relations between them."""
-
-from bennu.log.port import MAX_RECORD_BYTES
+"""Bounds of the archive."""
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 """A segment is sealed once it has so many bytes; the last records may bring it above."""
@@ -23,5 +21,3 @@ RESTORE_TIMEOUT_MS = 10_000
 """Of one append of a restore ..."""
 RESTORE_SETTLE_MS = 15_000
 """... and how long one of unknown outcome is looked for before it is sent again."""
-
-assert MAX_RECORD_BYTES < SEGMENT_BYTES

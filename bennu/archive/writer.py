@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -53,7 +53,7 @@ class TopicWriter:
         self.last: bytes | None = None
         """The last record archived; None if there is none."""
         self._archive = archive
-        self._folder = archive.root / topic
+        self.folder = archive.root / topic
         self._sizes = sizes
         self._open: _Open | None = None
         self._synced: dict[Path, int] = {}
@@ -61,25 +61,25 @@ class TopicWriter:
 
     def open(self) -> None:
         """Read the newest segment, cut off its torn end.  Raises `RecordBroken`, `OSError`."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         sync_folder(self._archive.root)
         found = self._archive.segments(self.topic)
         for segment in found[:-1]:
             if not segment.sealed:
-                raise RecordBroken(f"{self._folder / file_name(segment.first, OPEN)}: open, but it is not the last")
+                raise RecordBroken(f"{self.folder / file_name(segment.first, OPEN)}: open, but it is not the last")
         self.next_offset = 0
         while found and not self._resume(found.pop()):
             pass
 
     def _resume(self, newest: Found) -> bool:
         """Take up the newest segment; false if nothing of it came to the disk."""
-        path = self._folder / file_name(newest.first, OPEN)
+        path = self.folder / file_name(newest.first, OPEN)
         if not newest.sealed and path in self._synced:
             os.truncate(path, self._synced[path])  # what an fsync failed for may be read, and yet not be there
         with self._archive.opened(self.topic, newest) as segment:
             if segment is None:
                 path.unlink()
-                sync_folder(self._folder)
+                sync_folder(self.folder)
                 return False
             self.history.resume(segment.header.carried)
             self.next_offset = newest.first
@@ -109,8 +109,9 @@ class TopicWriter:
 
     def _begin(self, first: int) -> None:
         header = Header(self.topic, first, time.time_ns() // 1_000_000, self.history.carried())
-        self._open = _Open.new(self._folder / file_name(first, OPEN), header)
-        sync_folder(self._folder)
+        self._open = _Open.new(self.folder / file_name(first, OPEN), header)
+        self._synced[self._open.path] = 0
+        sync_folder(self.folder)
 
     def seal_if_due(self) -> None:
         """Seal the open segment when it is large or old enough."""
@@ -157,10 +158,13 @@ class _Open:
     @classmethod
     def again(cls, path: Path, segment: Segment) -> "_Open":
         """Go on with one that was read to its end; what is torn is cut off."""
-        opened = cls(path, FileIO(path, "r+"), segment.header)
-        opened.file.truncate(segment.good_bytes)
-        opened.file.seek(segment.good_bytes)
-        os.fsync(opened.file.fileno())
+        with ExitStack() as undo:
+            file = undo.enter_context(FileIO(path, "r+"))
+            file.truncate(segment.good_bytes)
+            file.seek(segment.good_bytes)
+            os.fsync(file.fileno())
+            undo.pop_all()
+        opened = cls(path, file, segment.header)
         opened.size, opened.digest = segment.good_bytes, segment.digest
         return opened
 

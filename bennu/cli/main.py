@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bennu.cli import dev, journal, programs, protos, topics, version
+from bennu.cli import archive, dev, journal, programs, protos, topics, version
 from bennu.cli.told import run_told
 from bennu.stack import commands as stack
 
@@ -19,7 +19,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (programs, dev, version):
+    for module in (programs, dev, archive, version):
         module.register(app)
     app.add_typer(topics.app, name="topics")
     app.add_typer(journal.app, name="journal")

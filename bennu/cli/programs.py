@@ -29,6 +29,9 @@ PROGRAMS = {
     "cserver": Program("bennu_cserver", "Decide commands and make them durable: the only writer of a domain's state."),
     "qserver": Program("bennu_qserver", "Project events into tables of Postgres."),
     "saga": Program("bennu_saga", "Carry out what spans several aggregates; compensate what can't be."),
+    "archive": Program(
+        "bennu.archive", "Copy all records of an app to a folder, for ever; `bennu archive verify` checks one."
+    ),
     "demo": Program("bank.demo", "The bank, end to end, on this machine: money moves and is counted.", "examples/bank"),
     "simulate": Program(
         "tests.simulation.run", "The write path over a log with faults, from seeds, in one process.", "tests/simulation"

@@ -34,7 +34,7 @@ def parse(kind: type[BaseModel], argv: Sequence[str]) -> dict[str, object]:
 
 def _parser(kind: type[BaseModel]) -> _Parser:
     parser = _Parser(
-        prog=f"python -m bennu_{getattr(kind, 'service', 'x')}",
+        prog=getattr(kind, "program", f"python -m bennu_{getattr(kind, 'service', 'x')}"),
         description="Each flag may also be a variable: BENNU_ and its name in capitals.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
@@ -48,5 +48,8 @@ def _parser(kind: type[BaseModel]) -> _Parser:
             parser.add_argument(flag_of(name), action=argparse.BooleanOptionalAction, help=help_text)
         else:
             default = "" if field.is_required() or field.default in ("", None) else f" (default {field.default})"
-            parser.add_argument(flag_of(name), metavar=name.upper(), help=help_text + default)
+            also = getattr(kind, "aliases", {}).get(name)
+            parser.add_argument(
+                flag_of(name), *([also] if also else []), metavar=name.upper(), help=help_text + default
+            )
     return parser

@@ -123,17 +123,18 @@ def _cut_off(work: "asyncio.Task[None]") -> None:
     last.start()
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, in groups of groups too; of any other error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error
 
 
 def _report(error: Exception) -> int:
     """Say why the process ends; the code to end with."""
-    final = [leaf for leaf in _leaves(error) if isinstance(leaf, Final)]
+    final = [leaf for leaf in leaves(error) if isinstance(leaf, Final)]
     if not final:
         logger.error("crashed", exc_info=error)
         return EXIT_CRASHED
