@@ -10,14 +10,13 @@ from google.protobuf.message import DecodeError
 from bennu.errors import BadSettings
 from bennu.replica.agreement import Agreement, Digests
 from bennu.replica.columns import DIGEST_BYTES, check_columns
-from bennu.replica.slices import Form, Load, Unfit
+from bennu.replica.slices import Form, Load, Unfit, encode
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, Outcome
 from bennu.v1.position_pb2 import LogPosition
 
 _OWN, _WINDOW, _FOLD = b"O", b"W", b"F"
 """Parts of a snapshot: positions, cursors and time; the window; the domain's."""
-_encode = msgspec.msgpack.Encoder().encode
 _decode_own = msgspec.msgpack.Decoder(tuple[int, list[bytes], dict[str, int], dict[str, int]]).decode
 
 _OUTCOMES = [bytes([outcome]) for outcome in sorted(Outcome.values())]
@@ -103,7 +102,7 @@ class ReplicaState:
     def dump(self) -> Iterator[bytes]:
         """Everything, as slices, each led by a byte that says of what; the state must stand still meanwhile."""
         inputs = [position.SerializeToString() for position in self.inputs.values()]
-        yield _OWN + _encode((self.recorded_at_us, inputs, self.sources, self.outboxes))
+        yield _OWN + encode((self.recorded_at_us, inputs, self.sources, self.outboxes))
         for part, slices in ((_WINDOW, self.window.dump()), (_FOLD, self.fold.dump())):
             for piece in slices:
                 yield part + piece

@@ -9,8 +9,8 @@ import msgspec
 from bennu.domain.aggregate import State
 from bennu.domain.app import AggregateKind
 from bennu.domain.older import Older
-from bennu.replica.agreement import encode_state, form_of
-from bennu.replica.slices import Form, Load, Unfit, sliced
+from bennu.replica.agreement import form_of
+from bennu.replica.slices import Form, Load, Unfit, encode, sliced
 
 KIND_BYTES = 2
 TOUCHED = b"\xff" * KIND_BYTES
@@ -34,10 +34,10 @@ class Memory(NamedTuple):
 def dump_states(memory: Memory) -> Iterator[bytes]:
     """Slices of keys and states, each led by the number of its kind; last, what no digest covers yet."""
     for number, of_kind in enumerate(memory.states):
-        for piece in sliced(map(encode_state, of_kind.items())):
+        for piece in sliced(map(encode, of_kind.items())):
             yield number.to_bytes(KIND_BYTES, "big") + piece
     touched = {kind.name: list(keys) for kind, keys in zip(memory.kinds, memory.touched, strict=True)}
-    yield TOUCHED + encode_state(touched)
+    yield TOUCHED + encode(touched)
 
 
 def load_states(memory: Memory, forms: Mapping[str, Form]) -> Load:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bennu.replica.slices import Load, sliced
+from bennu.replica.slices import Load, encode, sliced
 
 DIGEST_END = 16
 """A kept reply is one bytes object: payload digest, one byte of outcome, reply."""
@@ -36,7 +36,6 @@ class Piece(NamedTuple):
     kept: list[bytes]
 
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode_bounds = msgspec.msgpack.Decoder(tuple[int, int, str, list[tuple[str, str]]]).decode
 _decode_pieces = msgspec.msgpack.Decoder(list[Piece]).decode
 
@@ -138,8 +137,8 @@ class ReplyWindow:
     def dump(self) -> Iterator[bytes]:
         """Slices of all there is: bounds and floor, then the replies in their batches.  Between two batches only."""
         assert not self._recent, "a batch is open"
-        yield _encode((self.count, self.age_us, self.floor, self._ahead))
-        yield from sliced(map(_encode, self._pieces()))
+        yield encode((self.count, self.age_us, self.floor, self._ahead))
+        yield from sliced(map(encode, self._pieces()))
 
     def _pieces(self) -> Iterator[Piece]:
         for recorded_at_us, command_ids in self._batches:

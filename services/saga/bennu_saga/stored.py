@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bennu.replica.agreement import encode_state
-from bennu.replica.slices import Load, sliced
+from bennu.replica.slices import Load, encode, sliced
 from bennu.v1.saga_pb2 import SagaInputPart
 from bennu_saga.outbox import Command, Outbox
 from bennu_saga.state import SagaState
@@ -46,7 +45,7 @@ _decode_commands = msgspec.msgpack.Decoder(list[tuple[str, Command]]).decode
 def dump(memory: Memory) -> Iterator[bytes]:
     """All of it; timers of answered commands and boxes that were never used are left out, as a replay may have none."""
     parts = [part.SerializeToString() for part in memory.parts.values()]
-    yield _FEW + encode_state(_Few(memory.outbox.heads(), parts, dict(memory.counts), list(memory.touched)))
+    yield _FEW + encode(_Few(memory.outbox.heads(), parts, dict(memory.counts), list(memory.touched)))
     timers = (timer for timer in memory.timers if timer[1] in memory.awaiting)
     commands = ((box.destination, one) for box in memory.outbox.boxes.values() for one in box.unconfirmed)
     for part, items in (
@@ -55,7 +54,7 @@ def dump(memory: Memory) -> Iterator[bytes]:
         (_TIMERS, timers),
         (_COMMANDS, commands),
     ):
-        for piece in sliced(map(encode_state, items)):
+        for piece in sliced(map(encode, items)):
             yield part + piece
 
 
