@@ -6,11 +6,10 @@ harm, for the journal's own order decides (`bennu/replica/journal.py`).
 
 import asyncio
 import random
-from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -21,17 +20,13 @@ from bennu.members.directory import Claim, Directory
 from bennu.members.limits import (
     DECIDE_MS,
     FAREWELL_MS,
-    HANDOVER_EVERY_MS,
     HEARTBEAT_MS,
     HEARTBEAT_TIMEOUT_MS,
-    NEAR_BATCHES,
     RECENT_RECORDS,
-    SETTLE_MS,
-    SILENCE_MS,
-    STEP_MS,
     TWIN_BEATS,
 )
 from bennu.members.placement import ranked
+from bennu.members.turns import Turns
 from bennu.replica.chance import system_chance
 from bennu.replica.clock import Clock
 from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, HandoverAsked, Heartbeat, Seat
@@ -68,14 +63,6 @@ class Identity:
     address: str = ""
 
 
-class _Sign(NamedTuple):
-    """When a leadership was last seen to be alive."""
-
-    epoch: int
-    term: int
-    us: int
-
-
 class Group:
     """One process's view.  `run` keeps it true; `join` adds what the process does."""
 
@@ -88,19 +75,15 @@ class Group:
         self._clock = clock
         self._chance = chance or system_chance()
         self.directory = Directory(me.service)
+        self._turns = Turns(me.node, self.directory)
         self._life = self._chance.getrandbits(64)
         self._count = 0
         self.leaving = False
         self._holders: dict[int, Holder] = {}
         self._beat_now = asyncio.Event()
         self._changed = asyncio.Event()
-        self._echo_us: int | None = None
-        self._hears_since_us: int | None = None
         self._twins: dict[int, set[int]] = {}
         self._later: set[int] = set()
-        self._signs: dict[int, _Sign] = {}
-        self._preferred: dict[int, tuple[str, int]] = {}
-        self._handed_us = -HANDOVER_EVERY_MS * 1000
 
     def join(self, holder: Holder) -> None:
         """Add this process's part in a partition; before `run`."""
@@ -115,7 +98,7 @@ class Group:
 
     def alive(self, number: int, epoch: int, term: int) -> None:
         """A batch of this leadership was read."""
-        self._signs[number] = _Sign(epoch, term, self._clock.monotonic_us())
+        self._turns.sign(number, epoch, term, self._clock.monotonic_us())
 
     def retire(self) -> None:
         """This process is about to end: take over nothing more, and let nobody choose it."""
@@ -146,7 +129,8 @@ class Group:
 
     def successor(self, number: int) -> str:
         """Who should lead when this process does not; empty if nobody can."""
-        others = (node for node in self._candidates(number) if node != self.me.node)
+        candidates = self._turns.candidates(number, self._clock.monotonic_us())
+        others = (node for node in candidates if node != self.me.node)
         return next(iter(ranked(number, others)), "")
 
     async def wait_changed(self, timeout_s: float) -> None:
@@ -243,22 +227,15 @@ class Group:
         if self.directory.hear(record, now_us):
             for seat in record.seats:
                 if seat.part == SEAT_PART_LEADS and fresh:
-                    self._hear_claim(seat, now_us)
+                    self._turns.sign(seat.partition, seat.epoch, seat.term, now_us)
         if not fresh:
             self.directory.forget()
 
-    def _hear_claim(self, seat: Seat, now_us: int) -> None:
-        sign = self._signs.get(seat.partition)
-        if sign is None or sign.epoch <= seat.epoch:
-            self._signs[seat.partition] = _Sign(seat.epoch, seat.term, now_us)
-
     def _hear_own_name(self, beat: Heartbeat, now_us: int) -> None:
         if beat.life == self._life:
-            if self._echo_us is None or now_us - self._echo_us > SILENCE_MS * 1000:
-                self._hears_since_us = now_us
-            self._echo_us = now_us
+            self._turns.echo(now_us)
             return
-        if self._echo_us is not None and beat.count == 1:
+        if self._turns.heard_itself and beat.count == 1:
             self._later.add(beat.life)
         counts = self._twins.setdefault(beat.life, set())
         counts.add(beat.count)
@@ -272,88 +249,30 @@ class Group:
 
     async def _decide(self) -> None:
         while True:
-            now_us = self._clock.monotonic_us()
             for holder in self._holders.values():
-                seat = holder.seat()
-                claim = self.leader(seat.partition)
-                holder.led_by(self.me.node if seat.part == SEAT_PART_LEADS else claim.node if claim else "")
-                if seat.part == SEAT_PART_FOLLOWS and self._is_our_turn(seat, now_us):
-                    holder.your_turn(seat.epoch)
-                if seat.part == SEAT_PART_LEADS:
-                    self._settle(holder, seat, now_us)
+                self._decide_about(holder, self._clock.monotonic_us())
             await self.wait_changed(DECIDE_MS / 1000)
             await asyncio.sleep(0)
 
-    def _candidates(self, number: int) -> list[str]:
-        now_us = self._clock.monotonic_us()
-        eligible = (SEAT_PART_FOLLOWS, SEAT_PART_LEADS)
-        return [
-            peer.node
-            for peer in self.directory.live(now_us)
-            if number in peer.seats and peer.seats[number].part in eligible
-        ]
-
-    def _is_our_turn(self, seat: Seat, now_us: int) -> bool:
-        vacant = self._vacant(seat, now_us)
-        if vacant is None or self.leaving:
-            return False
-        since_us, heir = vacant
-        order = ranked(seat.partition, {*self._candidates(seat.partition), self.me.node})
-        if heir in order:
-            order = [heir, *(node for node in order if node != heir)]
-        return now_us - since_us >= order.index(self.me.node) * STEP_MS * 1000
-
-    def _vacant(self, seat: Seat, now_us: int) -> tuple[int, str] | None:
-        """Since when nobody leads, and whom the last leader named; None while somebody may.
-
-        Silence counts only while our own heartbeats come back: a log that is away must make nobody suspect anybody,
-        nor must a process that was paused and finds its own clock ahead.
-        """
-        if self._echo_us is None or self._hears_since_us is None or now_us - self._echo_us > SILENCE_MS * 1000:
-            return None
-        sign = self._signs.get(seat.partition)
-        if sign is None or (sign.epoch, sign.term) != (seat.epoch, seat.term):
-            if sign is not None and sign.epoch > seat.epoch:
-                return None  # somebody claims what we have not read yet
-            sign = self._signs[seat.partition] = _Sign(seat.epoch, seat.term, now_us)
-        if seat.epoch == 0:
-            return sign.us, ""
-        release = self.directory.released(seat)
-        if release is not None:
-            return release.heard_us, release.successor
-        silent_us = max(sign.us, self._hears_since_us) + SILENCE_MS * 1000
-        return (silent_us, "") if now_us >= silent_us else None
-
-    def _settle(self, holder: Holder, seat: Seat, now_us: int) -> None:
-        """Give the partition to whom it belongs, once that one is ready for it and has been for a while."""
-        if seat.pinned or seat.released or self.leaving:
+    def _decide_about(self, holder: Holder, now_us: int) -> None:
+        seat = holder.seat()
+        leads = seat.part == SEAT_PART_LEADS
+        claim = self.leader(seat.partition)
+        holder.led_by(self.me.node if leads else claim.node if claim else "")
+        if self.leaving:
             return
-        near = [node for node in self._candidates(holder.number) if node == self.me.node or self._near(node, seat)]
-        preferred = ranked(holder.number, {*near, self.me.node})[0]
-        since = self._preferred.get(holder.number)
-        if since is None or since[0] != preferred:
-            since = self._preferred[holder.number] = (preferred, now_us)
-        if preferred == self.me.node or now_us - since[1] < SETTLE_MS * 1000:
-            return
-        if now_us - self._handed_us >= HANDOVER_EVERY_MS * 1000:
-            self._hand(holder, preferred, now_us, pinned=False)
-
-    def _near(self, node: str, mine: Seat) -> bool:
-        peers: Sequence[Seat] = [
-            peer.seats[mine.partition]
-            for peer in self.directory.live(self._clock.monotonic_us())
-            if peer.node == node and mine.partition in peer.seats
-        ]
-        return any(seat.epoch == mine.epoch and seat.batch_no >= mine.batch_no - NEAR_BATCHES for seat in peers)
+        if seat.part == SEAT_PART_FOLLOWS and self._turns.is_ours(seat, now_us):
+            holder.your_turn(seat.epoch)
+        elif leads and not seat.pinned and (heir := self._turns.heir(seat, now_us)):
+            self._hand(holder, heir, now_us, pinned=False)
 
     def _asked(self, asked: HandoverAsked, now_us: int) -> None:
         holder = self._holders.get(asked.partition)
         if asked.service != self.me.service or holder is None or holder.seat().part != SEAT_PART_LEADS:
             return
-        if asked.node != self.me.node and asked.node in self._candidates(asked.partition):
+        if asked.node != self.me.node and asked.node in self._turns.candidates(asked.partition, now_us):
             self._hand(holder, asked.node, now_us, pinned=True)
 
     def _hand(self, holder: Holder, node: str, now_us: int, *, pinned: bool) -> None:
-        self._handed_us = now_us
-        self._preferred.pop(holder.number, None)
+        self._turns.handed(holder.number, now_us)
         holder.hand_over(node, pinned=pinned)

@@ -7,14 +7,12 @@ leads, and nothing else.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import aclosing
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from bennu.errors import Diverged, Unavailable, UnknownToBuild
-from bennu.limits import FOLLOW_CHUNK_BYTES, RETRY_MAX_MS, STOP_GRACE_MS
-from bennu.log.port import Record
+from bennu.errors import Diverged, UnknownToBuild
+from bennu.limits import STOP_GRACE_MS
 from bennu.members.limits import SILENCE_MS
 from bennu.ops.stopping import unless
 from bennu.replica.clock import Clock
@@ -22,7 +20,9 @@ from bennu.replica.fenced import SteppedDown
 from bennu.replica.journal import Position
 from bennu.replica.leader import Replica
 from bennu.replica.node import Node
+from bennu.replica.seat import Heir, OwnSeat
 from bennu.replica.state import Fold, ReplicaState
+from bennu.replica.tail import follow
 from bennu.v1.members_pb2 import (
     SEAT_PART_FOLLOWS,
     SEAT_PART_LEADS,
@@ -55,15 +55,6 @@ class Leader(Protocol):
         """Finish what is under way, then return from `lead`."""
 
 
-class Release(NamedTuple):
-    """A leadership of ours that was given up in order, and to whom."""
-
-    epoch: int
-    term: int
-    successor: str
-    pinned: bool
-
-
 F = TypeVar("F", bound=Fold)
 P = TypeVar("P", bound=Leader)
 O = TypeVar("O", bound=Observer)  # noqa: E741  one letter, as the others
@@ -81,11 +72,7 @@ class Member(ABC, Generic[F, P, O]):
         self.group = node.group
         self._candidate = node.candidate
         self._memory: tuple[Replica, F] | None = None
-        self._part: SeatPart.ValueType = SEAT_PART_STARTING
-        self._reason = ""
-        self._pinned = False
-        self._heir: tuple[str, bool] | None = None
-        self._released: Release | None = None
+        self._seat = OwnSeat(self.number)
         self._turn = asyncio.Event()
         self._turn_after = 0
         self._yield = asyncio.Event()
@@ -123,14 +110,7 @@ class Member(ABC, Generic[F, P, O]):
 
     def seat(self) -> Seat:
         """As a heartbeat says it."""
-        position = self._memory[0].position if self._memory else Position(self.topic)
-        seat = Seat(partition=self.number, part=self._part, epoch=position.epoch, term=position.term)
-        seat.batch_no, seat.reason = position.batch_no, self._reason
-        seat.pinned = self._pinned and self._part == SEAT_PART_LEADS
-        released = self._released
-        if released is not None and (released.epoch, released.term) == (seat.epoch, seat.term):
-            seat.released, seat.successor, seat.pinned = True, released.successor, released.pinned
-        return seat
+        return self._seat.told(self._memory[0].position if self._memory else Position(self.topic))
 
     def your_turn(self, epoch: int) -> None:
         """Nobody leads by this epoch, and this process is to propose the next one."""
@@ -139,13 +119,13 @@ class Member(ABC, Generic[F, P, O]):
 
     def hand_over(self, successor: str, *, pinned: bool) -> None:
         """Finish what is under way and lead no more."""
-        if self.partition is not None and self._heir is None:
-            self._heir = (successor, pinned)
+        if self.partition is not None and self._seat.heir is None:
+            self._seat.heir = Heir(successor, pinned)
             self._yield.set()
 
     def led_by(self, node: str) -> None:
         """Who leads now, as far as is known."""
-        if self._part == SEAT_PART_FOLLOWS and self._observed is not None:
+        if self._seat.follows and self._observed is not None:
             self._observed.following(self.number, node)
 
     # --- what readers of memory ask
@@ -153,7 +133,7 @@ class Member(ABC, Generic[F, P, O]):
     @property
     def followed(self) -> tuple[Replica, F] | None:
         """What this process has read, all of it effective, while it follows and has caught up; else None."""
-        return self._memory if self._part == SEAT_PART_FOLLOWS else None
+        return self._memory if self._seat.follows else None
 
     async def reached(self, batch_no: int, timeout_s: float) -> bool:
         """Wait until this batch was read as effective; whether it was in time."""
@@ -168,7 +148,7 @@ class Member(ABC, Generic[F, P, O]):
     # --- what all do
 
     def _now(self, part: SeatPart.ValueType, reason: str = "") -> None:
-        self._part, self._reason = part, reason
+        self._seat.part, self._seat.reason = part, reason
         self._wake()
         self.group.changed()
 
@@ -217,7 +197,8 @@ class Member(ABC, Generic[F, P, O]):
     async def _follow(self, replica: Replica) -> None:
         """Evolve what others append; returns when it is this process's turn to propose."""
         self._turn.clear()
-        tail, turn = asyncio.create_task(self._tail(replica)), asyncio.create_task(self._turn.wait())
+        following = follow(replica, moved=self._step, caught_up=lambda: self._now(SEAT_PART_FOLLOWS))
+        tail, turn = asyncio.create_task(following), asyncio.create_task(self._turn.wait())
         try:
             await asyncio.wait((tail, turn), return_when=asyncio.FIRST_COMPLETED)
             if tail.done():
@@ -227,27 +208,11 @@ class Member(ABC, Generic[F, P, O]):
                 task.cancel()
             await asyncio.wait((tail, turn))
 
-    async def _tail(self, replica: Replica) -> None:
-        end = await self._end()
-        if replica.position.offset >= end:
-            self._now(SEAT_PART_FOLLOWS)
-        async with aclosing(self.log.read(self.topic, replica.position.offset)) as chunks:
-            async for chunk in chunks:
-                for part in _parts(chunk):
-                    replica.take(part)
-                    position = replica.position
-                    self.group.alive(self.number, position.epoch, position.term)
-                    self._wake()
-                    await asyncio.sleep(0)  # partitions that this process leads must not wait for a long replay
-                if self._part == SEAT_PART_STARTING and replica.position.offset >= end:
-                    self._now(SEAT_PART_FOLLOWS)
-
-    async def _end(self) -> int:
-        while True:
-            try:
-                return (await self.log.bounds(self.topic))[1]
-            except Unavailable:
-                await asyncio.sleep(RETRY_MAX_MS / 1000)
+    def _step(self) -> None:
+        assert self._memory is not None
+        position = self._memory[0].position
+        self.group.alive(self.number, position.epoch, position.term)
+        self._wake()
 
     async def _follow_no_more(self, error: Diverged | UnknownToBuild, stopping: asyncio.Event) -> None:
         """While another process leads, what this one does not understand is no reason to end.  Else raises it."""
@@ -275,9 +240,8 @@ class Member(ABC, Generic[F, P, O]):
         self.check(fold)
         if replica.position.epoch != self._turn_after:
             return False
-        self._heir, self._released = None, None
+        self._seat.lead_next(pinned=self.group.pinned(self.seat()))
         self._yield.clear()
-        self._pinned = self.group.pinned(self.seat())
         await unless(stopping, replica.take_over(self._candidate))
         self._wake()
         return replica.leading and not stopping.is_set()
@@ -294,9 +258,9 @@ class Member(ABC, Generic[F, P, O]):
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             beside.cancel()
-            if stop.done() and self._heir is None:
-                self._heir = (self.group.successor(self.number), False)
-            if self._heir is not None and self._heir[0]:
+            if stop.done() and self._seat.heir is None:
+                self._seat.heir = Heir(self.group.successor(self.number))
+            if self._seat.heir is not None and self._seat.heir.node:
                 self.turn_away(partition)
             partition.stop()
             await asyncio.wait((leading,), timeout=STOP_GRACE_MS / 1000)  # a log that is away must not keep us
@@ -314,28 +278,12 @@ class Member(ABC, Generic[F, P, O]):
         observed.leading(self.number, False, reason="given up in order")
 
     def _release(self) -> None:
-        """Say that nobody leads by our term any more, if that is certain."""
+        """Say that nobody leads by our term any more, where we end it ourselves."""
         assert self._memory is not None
         replica, _ = self._memory
-        if not replica.leading:
-            return
-        replica.step_aside()
-        if self._heir is not None:
-            position = replica.position
-            self._released = Release(position.epoch, position.term, *self._heir)
-            logger.info("gives up its partition", partition=self.number, successor=self._heir[0] or "anybody")
-
-
-def _parts(chunk: Sequence[Record]) -> list[Sequence[Record]]:
-    """Short enough to be evolved between two turns of the loop, or one record."""
-    parts: list[Sequence[Record]] = []
-    start = size = 0
-    for index, record in enumerate(chunk, 1):
-        size += len(record.body)
-        if size >= FOLLOW_CHUNK_BYTES or index == len(chunk):
-            parts.append(chunk[start:index])
-            start, size = index, 0
-    return parts
+        if replica.leading and self._seat.heir is not None:
+            self._seat.release(replica.position)
+            logger.info("gives up its partition", partition=self.number, successor=self._seat.heir.node or "anybody")
 
 
 async def run_all(

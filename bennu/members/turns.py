@@ -1,0 +1,126 @@
+"""Whose turn it is to lead a partition.  No clock and no I/O: times are given, monotonic, in microseconds."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bennu.members.directory import Directory, Peer
+from bennu.members.limits import HANDOVER_EVERY_MS, NEAR_BATCHES, SETTLE_MS, SILENCE_MS, STEP_MS
+from bennu.members.placement import ranked
+from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, Seat
+
+SILENCE_US = SILENCE_MS * 1000
+ELIGIBLE = (SEAT_PART_FOLLOWS, SEAT_PART_LEADS)
+
+
+class Sign(NamedTuple):
+    """When a leadership was last seen to be alive."""
+
+    epoch: int
+    term: int
+    us: int
+
+
+class Vacancy(NamedTuple):
+    """Since when nobody leads, and whom the last leader named."""
+
+    since_us: int
+    heir: str = ""
+
+
+class Turns:
+    """What one process, `me`, concludes from what it hears."""
+
+    def __init__(self, me: str, directory: Directory) -> None:
+        self._me = me
+        self._directory = directory
+        self._echo_us: int | None = None
+        self._hears_since_us = 0
+        self._signs: dict[int, Sign] = {}
+        self._preferred: dict[int, tuple[str, int]] = {}
+        self._handed_us = -HANDOVER_EVERY_MS * 1000
+
+    # --- what it hears
+
+    @property
+    def heard_itself(self) -> bool:
+        """Whether a heartbeat of its own ever came back."""
+        return self._echo_us is not None
+
+    def echo(self, now_us: int) -> None:
+        """A heartbeat of its own came back through the log."""
+        if self._echo_us is None or now_us - self._echo_us > SILENCE_US:
+            self._hears_since_us = now_us
+        self._echo_us = now_us
+
+    def sign(self, number: int, epoch: int, term: int, now_us: int) -> None:
+        """A batch of this leadership was read, or a heartbeat claims it."""
+        known = self._signs.get(number)
+        if known is None or known.epoch <= epoch:
+            self._signs[number] = Sign(epoch, term, now_us)
+
+    # --- what follows
+
+    def candidates(self, number: int, now_us: int) -> list[str]:
+        """Live nodes that lead the partition or may."""
+        return [peer.node for peer, seat in self._seats(number, now_us) if seat.part in ELIGIBLE]
+
+    def _seats(self, number: int, now_us: int) -> Iterator[tuple[Peer, Seat]]:
+        for peer in self._directory.live(now_us):
+            if number in peer.seats:
+                yield peer, peer.seats[number]
+
+    def is_ours(self, seat: Seat, now_us: int) -> bool:
+        """Whether this process, whose seat is given, is to propose: the first in rank at once, the others in steps."""
+        vacancy = self._vacancy(seat, now_us)
+        if vacancy is None:
+            return False
+        order = ranked(seat.partition, {*self.candidates(seat.partition, now_us), self._me})
+        if vacancy.heir in order:
+            order = [vacancy.heir, *(node for node in order if node != vacancy.heir)]
+        return now_us - vacancy.since_us >= order.index(self._me) * STEP_MS * 1000
+
+    def _vacancy(self, seat: Seat, now_us: int) -> Vacancy | None:
+        """None while somebody may lead.
+
+        Silence counts only while our own heartbeats come back: a log that is away must make nobody suspect anybody,
+        nor must a process that was paused and finds its own clock ahead.
+        """
+        if self._echo_us is None or now_us - self._echo_us > SILENCE_US:
+            return None
+        sign = self._signs.get(seat.partition)
+        if sign is not None and sign.epoch > seat.epoch and now_us - sign.us < SILENCE_US:
+            return None  # somebody claims what we have not read yet
+        if sign is None or (sign.epoch, sign.term) != (seat.epoch, seat.term):
+            sign = self._signs[seat.partition] = Sign(seat.epoch, seat.term, now_us)
+        if seat.epoch == 0:
+            return Vacancy(sign.us)
+        release = self._directory.released(seat)
+        if release is not None:
+            return Vacancy(release.heard_us, release.successor)
+        silent_us = max(sign.us, self._hears_since_us) + SILENCE_US
+        return Vacancy(silent_us) if now_us >= silent_us else None
+
+    def heir(self, seat: Seat, now_us: int) -> str:
+        """To whom this process, which leads, should give the partition now; empty to keep it."""
+        number = seat.partition
+        near = [peer.node for peer, other in self._seats(number, now_us) if _is_near(other, seat)]
+        preferred = ranked(number, {*near, self._me})[0]
+        since = self._preferred.get(number)
+        if since is None or since[0] != preferred:
+            since = self._preferred[number] = (preferred, now_us)
+        settled = now_us - since[1] >= SETTLE_MS * 1000
+        calm = now_us - self._handed_us >= HANDOVER_EVERY_MS * 1000
+        return preferred if preferred != self._me and settled and calm else ""
+
+    def handed(self, number: int, now_us: int) -> None:
+        """A partition was given away."""
+        self._handed_us = now_us
+        self._preferred.pop(number, None)
+
+
+def _is_near(follower: Seat, leader: Seat) -> bool:
+    return (
+        follower.part == SEAT_PART_FOLLOWS
+        and follower.epoch == leader.epoch
+        and follower.batch_no >= leader.batch_no - NEAR_BATCHES
+    )
