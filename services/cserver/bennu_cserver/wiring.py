@@ -1,14 +1,17 @@
 """A CServer, assembled: log, partitions, edge, operations port.  The one place that opens anything."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from bennu.domain.app import App
 from bennu.errors import BadSettings
 from bennu.limits import LAST_ANSWERS_MS, LAST_CALLS_MS, MAX_FRAME_BYTES, MAX_METADATA_BYTES
+from bennu.log.port import Log
 from bennu.members.group import Group, Identity
 from bennu.ops import addresses, topics
 from bennu.ops.apps import load_app
@@ -17,7 +20,7 @@ from bennu.ops.prepare import prepare
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
-from bennu.replica.clock import SystemClock
+from bennu.replica.clock import Clock, SystemClock
 from bennu.replica.leader import Candidate
 from bennu.replica.member import run_all
 from bennu.replica.node import Node
@@ -30,6 +33,7 @@ from bennu_cserver.peers import Peers
 from bennu_cserver.routes import Routes
 from bennu_cserver.settings import CServerSettings
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be told from an address that others can use
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
@@ -40,47 +44,50 @@ OPTIONS = (
 
 async def main(settings: CServerSettings, running: Running) -> None:
     """Serve until asked to stop."""
-    app = load_app(settings.app)
-    clock = SystemClock()
+    app, clock, peers = load_app(settings.app), SystemClock(), Peers()
     observed = Observed(running.metrics, running.readiness, settings.partitions)
-    peers = Peers()
-    candidate = Candidate(running.node, max(1, settings.window_count // settings.partitions), settings.window_age_ms)
     async with open_log(settings) as log:
         server = grpc.aio.server(options=OPTIONS)
         port = bind(server, settings)
-        address = f"{settings.grpc.rpartition(':')[0]}:{port}"
-        identity = Identity("cserver", running.node, settings.advertise or address)
-        node = Node(log, candidate, Group(log, topics.members(app.name), identity, clock=clock))
-        intake = Intake(app, clock.wall_us)
-        members = [
-            Member(app, (number, settings.partitions), node=node, intake=intake)
-            for number in range(settings.partitions)
-        ]
-        routes = Routes(app, members, node.group, peers)
-        services = (app.service.full_name, stream.SERVICE, peer_service.SERVICE)
-        server.add_generic_rpc_handlers(
-            (
-                Edge(routes, intake, observed).handlers(),
-                stream.Stream(routes, intake, observed).handlers(),
-                peer_service.PeerService(routes, intake).handlers(),
-            )
+        node = node_of(
+            app, settings, log, clock=clock, me=Identity("cserver", running.node, advertised(settings, port))
         )
+        intake = Intake(app, clock.wall_us)
+        places = [(number, settings.partitions) for number in range(settings.partitions)]
+        members = [Member(app, place, node=node, intake=intake) for place in places]
+        routes = Routes(app, members, node.group, peers)
+        edge, frames = Edge(routes, intake, observed), stream.Stream(routes, intake, observed)
+        others = peer_service.PeerService(routes, intake)
+        server.add_generic_rpc_handlers((edge.handlers(), frames.handlers(), others.handlers()))
+        services = (app.service.full_name, stream.SERVICE, peer_service.SERVICE)
         checks = await add_checks(server, services)
         await server.start()
-        running.announce(grpc=address)
+        running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
         needed = [topics.members(app.name), *(topic for member in members for topic in member.topics)]
+        telling = asyncio.create_task(tell_health(checks, ("", *services), running.readiness))
         try:
-            if not await unless(running.stop, prepare(log, needed, embedded=settings.log_is_embedded)):
-                return
-            telling = asyncio.create_task(tell_health(checks, ("", *services), running.readiness))
-            try:
+            if await unless(running.stop, prepare(log, needed, embedded=settings.log_is_embedded)):
                 await run_all(node, members, clock, observed=observed, stopping=running.stop)
-            finally:
-                telling.cancel()
         finally:
+            telling.cancel()
             await asyncio.sleep(LAST_CALLS_MS / 1000)  # the transport cancels what it has taken and we have not
             await server.stop(LAST_ANSWERS_MS / 1000)
             await peers.close()
+
+
+def node_of(app: App, settings: CServerSettings, log: Log, *, clock: Clock, me: Identity) -> Node:
+    """This process among the others of its service."""
+    window_count = max(1, settings.window_count // settings.partitions)
+    candidate = Candidate(me.node, window_count, settings.window_age_ms)
+    return Node(log, candidate, Group(log, topics.members(app.name), me, clock=clock))
+
+
+def advertised(settings: CServerSettings, port: int) -> str:
+    """Where the others reach us: as told, or where we are bound, or by our host's name if that is everywhere."""
+    if settings.advertise:
+        return str(addresses.parse(settings.advertise, what="advertise"))
+    host = settings.grpc.rpartition(":")[0]
+    return f"{socket.gethostname() if host.strip('[]') in EVERYWHERE else host}:{port}"
 
 
 def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:
