@@ -62,6 +62,12 @@ def open_log(url: str, config: str) -> "AbstractAsyncContextManager[Log]":
     return log.open(sources.SHORT_LOGS.get(url, url), **{key: str(value) for key, value in keys.items()})
 
 
+def setting(name: str, config: str) -> str:
+    """What environment or file say that no flag does, secrets among it; empty if nothing.  Raises `BadSettings`."""
+    found = sources.with_secrets(_told(config)).get(name)
+    return str(found.value) if found else ""
+
+
 def load(name: str) -> "App":
     """The app that `--app` names; the current folder is looked into first, as by `python -m`."""
     from bennu.ops.apps import load_app

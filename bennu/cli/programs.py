@@ -32,6 +32,7 @@ PROGRAMS = {
     "archive": Program(
         "bennu.archive", "Copy all records of an app to a folder, for ever; `bennu archive verify` checks one."
     ),
+    "snapshot-sagas": Program("bennu_saga.snapshot", "As `snapshot`, of an app's sagas."),
     "demo": Program("bank.demo", "The bank, end to end, on this machine: money moves and is counted.", "examples/bank"),
     "simulate": Program(
         "tests.simulation.run", "The write path over a log with faults, from seeds, in one process.", "tests/simulation"

@@ -1,7 +1,7 @@
 """Opens the log that a service is told of, and before it the archive, if there is one."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import bennu.log
@@ -12,11 +12,16 @@ from bennu.log.port import Log
 from bennu.ops.settings import ServiceSettings
 
 
-@asynccontextmanager
-async def open_log(settings: ServiceSettings) -> AsyncIterator[Log]:
+def open_log(settings: ServiceSettings) -> AbstractAsyncContextManager[Log]:
     """One log, whatever of it is archived.  Raises `BadSettings`."""
-    async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
-        yield JoinedLog(log, archive_at(settings.archive)) if settings.archive else log
+    return joined(bennu.log.open(settings.log, **settings.log_credentials()), settings.archive)
+
+
+@asynccontextmanager
+async def joined(opening: AbstractAsyncContextManager[Log], archive: str) -> AsyncIterator[Log]:
+    """This log, and before it the archive in this folder; none where it is empty.  Raises `BadSettings`."""
+    async with opening as log:
+        yield JoinedLog(log, archive_at(archive)) if archive else log
 
 
 def archive_at(folder: str) -> Archive:
