@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import bennu.log
+from bennu.ops.run import EXIT_BAD_SETTINGS
 from tests.qserver.serving import bank_world, qserver, started
 
 pytestmark = pytest.mark.real
@@ -18,6 +20,24 @@ async def projected(directory: Path, dsn: str) -> None:
             await world.write(100)
             await world.shown()
             assert await asyncio.to_thread(service.stop) == 0
+
+
+async def of_other_partitions(directory: Path, dsn: str) -> list[str]:
+    """The journal of one partition is read as one of two; what the process says."""
+    async with bennu.log.open(f"sqlite:{directory / 'log'}") as log:
+        await log.create("bank-events-1")
+    async with bank_world(directory, dsn, seed=2, partitions=1) as world:
+        await world.write(3)
+        service = qserver(directory, dsn, partitions=2)
+        async with started(service):
+            assert await asyncio.to_thread(service.wait) == EXIT_BAD_SETTINGS
+            return service.lines()
+
+
+def test_another_number_of_partitions_is_refused(tmp_path: Path, database: str) -> None:
+    """The number of partitions is fixed when a journal is created: exit 78, with both numbers."""
+    said = asyncio.run(of_other_partitions(tmp_path, database))
+    assert "the journal is of partition 0 of 1, read as partition 0 of 2" in said[-1]
 
 
 def test_the_tables_show_the_journals(tmp_path: Path, database: str) -> None:
