@@ -38,10 +38,12 @@ OWNER: ContextVar[Owner | None] = ContextVar("OWNER", default=None)
 class NumberedTask(asyncio.Task[Any]):
     """A task that is hashed by its number, not its address, so that the sets of tasks that asyncio keeps repeat."""
 
-    number = 0
+    def __init__(self, number: int, work: Any, **given: Any) -> None:  # noqa: ANN401 - what asyncio gives to a task
+        self._number = number  # first, as asyncio puts a task into a set while it makes it
+        super().__init__(work, **given)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._number
 
 
 class VirtualTimeLoop(asyncio.BaseEventLoop):
@@ -64,9 +66,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         work: Coroutine[Any, Any, T] | Generator[Any, None, T],
         **given: Any,  # noqa: ANN401 - asyncio's own keywords
     ) -> asyncio.Task[T]:
-        task = NumberedTask(work, loop=loop, **given)
-        task.number = next(self._numbers)
-        return task
+        return NumberedTask(next(self._numbers), work, loop=loop, **given)
 
     def time(self) -> float:
         return self._now_s
