@@ -75,6 +75,10 @@ class Directory:
             if now_us - peer.heard_us < SILENCE_MS * 1000 and not peer.beat.leaving:
                 yield peer
 
+    def peer(self, node: str) -> Peer | None:
+        """The process of this name, as it was heard last."""
+        return self._peers.get(node)
+
     def released(self, seat: Seat) -> Release | None:
         """Whether, and to whom, the leadership that this seat sees was given up in order."""
         found = self._released.get(seat.partition)

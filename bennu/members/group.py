@@ -25,7 +25,6 @@ from bennu.members.limits import (
     RECENT_RECORDS,
     TWIN_BEATS,
 )
-from bennu.members.placement import ranked
 from bennu.members.turns import Turns
 from bennu.replica.chance import system_chance
 from bennu.replica.clock import Clock
@@ -129,9 +128,8 @@ class Group:
 
     def successor(self, number: int) -> str:
         """Who should lead when this process does not; empty if nobody can."""
-        candidates = self._turns.candidates(number, self._clock.monotonic_us())
-        others = (node for node in candidates if node != self.me.node)
-        return next(iter(ranked(number, others)), "")
+        order = self._turns.order(number, self._clock.monotonic_us())
+        return next((node for node in order if node != self.me.node), "")
 
     async def wait_changed(self, timeout_s: float) -> None:
         """Return when something was heard or said, or after a while."""
@@ -249,8 +247,9 @@ class Group:
 
     async def _decide(self) -> None:
         while True:
+            now_us = self._clock.monotonic_us()
             for holder in self._holders.values():
-                self._decide_about(holder, self._clock.monotonic_us())
+                self._decide_about(holder, now_us)
             await self.wait_changed(DECIDE_MS / 1000)
             await asyncio.sleep(0)
 

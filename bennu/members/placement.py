@@ -1,16 +1,44 @@
-"""Who should lead a partition: rendezvous hashing, so that a node that comes or goes moves only its own share.
+"""Who should lead which partition: rendezvous hashing with bounded loads.
 
-D. G. Thaler, C. V. Ravishankar: Using Name-Based Mappings to Increase Hit Rates, 1998.
+A node that comes or goes moves little more than its own share, and none leads more than its share rounded up.
+
+D. G. Thaler, C. V. Ravishankar: Using name-based mappings to increase hit rates, 1998.
+V. Mirrokni, M. Thorup, M. Zadimoghaddam: Consistent hashing with bounded loads, 2018.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 
+Eligible = frozenset[str]
+"""Names of the nodes that may lead a partition."""
 
-def ranked(number: int, nodes: Iterable[str]) -> list[str]:
-    """Nodes in the order in which they should lead partition `number`; every process finds the same."""
-    return sorted(nodes, key=lambda node: (_weight(number, node), node), reverse=True)
+
+@lru_cache(maxsize=4096)
+def ranked(number: int, nodes: Eligible) -> tuple[str, ...]:
+    """Nodes in the order in which they should lead partition `number`, whatever else they lead."""
+    return tuple(sorted(nodes, key=lambda node: (_weight(number, node), node), reverse=True))
 
 
 def _weight(number: int, node: str) -> bytes:
     return blake2b(f"{number}\0{node}".encode(), digest_size=8).digest()
+
+
+def placed(eligible: Mapping[int, Eligible]) -> Mapping[int, str]:
+    """The node that should lead each partition that any may lead; every process finds the same from the same."""
+    return _placed(tuple(sorted(eligible.items())))
+
+
+@lru_cache(maxsize=64)
+def _placed(eligible: tuple[tuple[int, Eligible], ...]) -> Mapping[int, str]:
+    nodes = frozenset().union(*(some for _, some in eligible))
+    share = -(-len(eligible) // max(1, len(nodes)))
+    loads: Counter[str] = Counter()
+    found: dict[int, str] = {}
+    for number, some in eligible:
+        order = ranked(number, some)
+        if order:
+            found[number] = next((node for node in order if loads[node] < share), order[0])
+            loads[found[number]] += 1
+    return found

@@ -1,11 +1,11 @@
 """Whose turn it is to lead a partition.  No clock and no I/O: times are given, monotonic, in microseconds."""
 
-from collections.abc import Iterator
+from collections import defaultdict
 from typing import NamedTuple
 
-from bennu.members.directory import Directory, Peer
+from bennu.members.directory import Directory
 from bennu.members.limits import HANDOVER_EVERY_MS, NEAR_BATCHES, SETTLE_MS, SILENCE_MS, STEP_MS
-from bennu.members.placement import ranked
+from bennu.members.placement import Eligible, placed, ranked
 from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, Seat
 
 SILENCE_US = SILENCE_MS * 1000
@@ -38,6 +38,7 @@ class Turns:
         self._signs: dict[int, Sign] = {}
         self._preferred: dict[int, tuple[str, int]] = {}
         self._handed_us = -HANDOVER_EVERY_MS * 1000
+        self._found: tuple[int, dict[int, Eligible]] = (-1, {})
 
     # --- what it hears
 
@@ -60,24 +61,40 @@ class Turns:
 
     # --- what follows
 
-    def candidates(self, number: int, now_us: int) -> list[str]:
+    def candidates(self, number: int, now_us: int) -> Eligible:
         """Live nodes that lead the partition or may."""
-        return [peer.node for peer, seat in self._seats(number, now_us) if seat.part in ELIGIBLE]
+        return self._eligible(now_us).get(number, frozenset())
 
-    def _seats(self, number: int, now_us: int) -> Iterator[tuple[Peer, Seat]]:
+    def order(self, number: int, now_us: int) -> tuple[str, ...]:
+        """Live nodes that may lead the partition, whoever should before the others."""
+        eligible = self._eligible(now_us)
+        others = ranked(number, eligible.get(number, frozenset()))
+        first = placed(eligible).get(number)
+        return (first, *(node for node in others if node != first)) if first else ()
+
+    def _eligible(self, now_us: int) -> dict[int, Eligible]:
+        if self._found[0] != now_us:  # all partitions are looked at one after another, with one reading of the clock
+            self._found = now_us, self._find_eligible(now_us)
+        return self._found[1]
+
+    def _find_eligible(self, now_us: int) -> dict[int, Eligible]:
+        found: defaultdict[int, set[str]] = defaultdict(set)
         for peer in self._directory.live(now_us):
-            if number in peer.seats:
-                yield peer, peer.seats[number]
+            for number, seat in peer.seats.items():
+                if seat.part in ELIGIBLE:
+                    found[number].add(peer.node)
+        return {number: frozenset(nodes) for number, nodes in found.items()}
 
     def is_ours(self, seat: Seat, now_us: int) -> bool:
         """Whether this process, whose seat is given, is to propose: the first in rank at once, the others in steps."""
         vacancy = self._vacancy(seat, now_us)
         if vacancy is None:
             return False
-        order = ranked(seat.partition, {*self.candidates(seat.partition, now_us), self._me})
+        order = self.order(seat.partition, now_us)
         if vacancy.heir in order:
-            order = [vacancy.heir, *(node for node in order if node != vacancy.heir)]
-        return now_us - vacancy.since_us >= order.index(self._me) * STEP_MS * 1000
+            order = (vacancy.heir, *(node for node in order if node != vacancy.heir))
+        before = order.index(self._me) if self._me in order else len(order)
+        return now_us - vacancy.since_us >= before * STEP_MS * 1000
 
     def _vacancy(self, seat: Seat, now_us: int) -> Vacancy | None:
         """None while somebody may lead.
@@ -103,8 +120,9 @@ class Turns:
     def heir(self, seat: Seat, now_us: int) -> str:
         """To whom this process, which leads, should give the partition now; empty to keep it."""
         number = seat.partition
-        near = [peer.node for peer, other in self._seats(number, now_us) if _is_near(other, seat)]
-        preferred = ranked(number, {*near, self._me})[0]
+        preferred = next(iter(self.order(number, now_us)), self._me)
+        if not self._is_near(preferred, seat):
+            preferred = self._me
         since = self._preferred.get(number)
         if since is None or since[0] != preferred:
             since = self._preferred[number] = (preferred, now_us)
@@ -117,10 +135,12 @@ class Turns:
         self._handed_us = now_us
         self._preferred.pop(number, None)
 
-
-def _is_near(follower: Seat, leader: Seat) -> bool:
-    return (
-        follower.part == SEAT_PART_FOLLOWS
-        and follower.epoch == leader.epoch
-        and follower.batch_no >= leader.batch_no - NEAR_BATCHES
-    )
+    def _is_near(self, node: str, mine: Seat) -> bool:
+        peer = self._directory.peer(node)
+        seat = peer.seats.get(mine.partition) if peer else None
+        return (
+            seat is not None
+            and seat.part == SEAT_PART_FOLLOWS
+            and seat.epoch == mine.epoch
+            and seat.batch_no >= mine.batch_no - NEAR_BATCHES
+        )
