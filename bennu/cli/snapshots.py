@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bennu.snapshots.once import Taken
     from bennu.snapshots.store import SnapshotStore, Stored
 
-One = Annotated[int, typer.Option("--partition", min=0, show_default=False, help="Only this one; otherwise all.")]
+One = Annotated[int | None, typer.Option("--partition", min=0, help="Only this one; otherwise all.")]
 Keep = Annotated[int, typer.Option("--keep", min=1, max=1000, help="How many of each journal are kept: the newest.")]
 MaybeApp = Annotated[str, typer.Option("--app", envvar="BENNU_APP", help="Only those of this app.")]
 NewFold = Callable[["App"], "Fold"]
@@ -70,7 +70,7 @@ def command(kind: str, new_fold: NewFold) -> Callable[..., None]:
         app_name: AppName,
         *,
         log: LogUrl = "sqlite",
-        partition: One = -1,
+        partition: One = None,
         partitions: Partitions = 1,
         keep: Keep = 3,
         config: Config = "",
@@ -80,14 +80,14 @@ def command(kind: str, new_fold: NewFold) -> Callable[..., None]:
 
         It reads the journals, and asks nothing of the services.  BENNU_POSTGRES says where snapshots are kept.
         """
-        if partition >= partitions:
+        if partition is not None and partition >= partitions:
             raise BadSettings(f"--partition {partition}: there are {partitions}, from 0 on; say --partitions")
         journals = Journals(load(app_name), kind, partitions, new_fold)
         store = _store(config)
 
         async def work() -> list[dict[str, object]]:
             async with _log(log, config) as opened:
-                numbers = range(partitions) if partition < 0 else (partition,)
+                numbers = range(partitions) if partition is None else (partition,)
                 return [await journals.take(number, opened, store=store, keep=keep) for number in numbers]
 
         _show_taken(asyncio.run(work()), as_json=as_json)

@@ -50,6 +50,7 @@ class Taker:
 
     async def take(self, topic: str, new_state: NewState) -> Taken:
         """One of this journal's tail.  Raises what `restore` and `catch_up` raise, and `Unavailable`."""
+        await self._store.age_s(topic)  # to hear at once, not after a long replay, that Postgres is away
         restored = await restore(self._store, self._log, topic, new_state=new_state)
         state, begun = restored or (new_state(), Position(topic))
         ended = await catch_up(self._log, state, begun)
