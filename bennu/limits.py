@@ -57,6 +57,7 @@ ID_AHEAD_MS = 60_000
 """How far in the future a UUIDv7 may claim to have been made."""
 
 DIGEST_EVERY_BATCHES = 1
+"""More would leave open which of them is the first that differs: see docs/adr/0009.  Simulations vary it."""
 
 APPEND_TIMEOUT_MS = 3_000
 RESOLVE_TIMEOUT_MS = 15_000
