@@ -170,7 +170,9 @@ class EventBatch(_message.Message):
     recorded_at_us: _builtins.int
     """Journaled time in microseconds since 1970; never decreases."""
     state_digest: _builtins.bytes
-    """Every few batches: the digest of the states this batch touched, after it."""
+    """Of the states that this batch touched, as they are after it: 4 bytes name their form, 16 are the digest.
+    Empty if it touched none.
+    """
     payload_digests: _builtins.bytes
     """16 bytes an entry: BLAKE2b-128 of type name, zero byte, deterministic serialization."""
     @_builtins.property
