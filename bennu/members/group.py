@@ -18,7 +18,6 @@ from bennu.log.port import Log
 from bennu.members import records
 from bennu.members.directory import Claim, Directory
 from bennu.members.limits import (
-    DECIDE_MS,
     FAREWELL_MS,
     HEARTBEAT_MS,
     HEARTBEAT_TIMEOUT_MS,
@@ -246,24 +245,30 @@ class Group:
     # --- whose turn it is
 
     async def _decide(self) -> None:
+        """Again when anything was heard, at the latest our own heartbeat, and when it may be our turn."""
         while True:
             now_us = self._clock.monotonic_us()
-            for holder in self._holders.values():
-                self._decide_about(holder, now_us)
-            await self.wait_changed(DECIDE_MS / 1000)
+            due_us = [self._decide_about(holder, now_us) for holder in self._holders.values()]
+            next_us = min((due for due in due_us if due is not None and due > now_us), default=None)
+            await self.wait_changed(HEARTBEAT_MS / 1000 if next_us is None else (next_us - now_us) / 1_000_000)
             await asyncio.sleep(0)
 
-    def _decide_about(self, holder: Holder, now_us: int) -> None:
+    def _decide_about(self, holder: Holder, now_us: int) -> int | None:
+        """Do what is to be done now; when it may be our turn to propose if nothing is heard until then."""
         seat = holder.seat()
         leads = seat.part == SEAT_PART_LEADS
         claim = self.leader(seat.partition)
         holder.led_by(self.me.node if leads else claim.node if claim else "")
         if self.leaving:
-            return
-        if seat.part == SEAT_PART_FOLLOWS and self._turns.is_ours(seat, now_us):
-            holder.your_turn(seat.epoch)
-        elif leads and not seat.pinned and (heir := self._turns.heir(seat, now_us)):
+            return None
+        if leads and not seat.pinned and (heir := self._turns.heir(seat, now_us)):
             self._hand(holder, heir, now_us, pinned=False)
+        if seat.part != SEAT_PART_FOLLOWS:
+            return None
+        due_us = self._turns.due_us(seat, now_us)
+        if due_us is not None and due_us <= now_us:
+            holder.your_turn(seat.epoch)
+        return due_us
 
     def _asked(self, asked: HandoverAsked, now_us: int) -> None:
         holder = self._holders.get(asked.partition)

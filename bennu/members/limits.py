@@ -12,7 +12,6 @@ HANDOVER_EVERY_MS = 500
 """One partition after another: callers of a single one wait at a time."""
 NEAR_BATCHES = 256
 """A follower that is not further behind takes over within milliseconds."""
-DECIDE_MS = 25
 RECENT_RECORDS = 64
 """Of the members log, read at the start: whether the last leader gave up in order."""
 PAST_LIVES = 16
@@ -21,4 +20,4 @@ TWIN_BEATS = 8
 FAREWELL_MS = 500
 
 assert HEARTBEAT_MS * 3 < SILENCE_MS, "one lost heartbeat must make nobody suspected"
-assert DECIDE_MS < STEP_MS < SILENCE_MS
+assert HEARTBEAT_MS < STEP_MS < SILENCE_MS

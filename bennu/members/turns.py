@@ -85,19 +85,22 @@ class Turns:
                     found[number].add(peer.node)
         return {number: frozenset(nodes) for number, nodes in found.items()}
 
-    def is_ours(self, seat: Seat, now_us: int) -> bool:
-        """Whether this process, whose seat is given, is to propose: the first in rank at once, the others in steps."""
+    def due_us(self, seat: Seat, now_us: int) -> int | None:
+        """When this process, whose seat is given, is to propose: the first in rank at once, the others in steps.
+
+        That is unless something is heard before; None where something has to be heard first.
+        """
         vacancy = self._vacancy(seat, now_us)
-        if vacancy is None:
-            return False
+        if vacancy is None or now_us < vacancy.since_us:
+            return vacancy and vacancy.since_us
         order = self.order(seat.partition, now_us)
         if vacancy.heir in order:
             order = (vacancy.heir, *(node for node in order if node != vacancy.heir))
         before = order.index(self._me) if self._me in order else len(order)
-        return now_us - vacancy.since_us >= before * STEP_MS * 1000
+        return vacancy.since_us + before * STEP_MS * 1000
 
     def _vacancy(self, seat: Seat, now_us: int) -> Vacancy | None:
-        """None while somebody may lead.
+        """From when on nobody leads; None where that can't be said yet.
 
         Silence counts only while our own heartbeats come back: a log that is away must make nobody suspect anybody,
         nor must a process that was paused and finds its own clock ahead.
@@ -114,8 +117,7 @@ class Turns:
         release = self._directory.released(seat)
         if release is not None:
             return Vacancy(release.heard_us, release.successor)
-        silent_us = max(sign.us, self._hears_since_us) + SILENCE_US
-        return Vacancy(silent_us) if now_us >= silent_us else None
+        return Vacancy(max(sign.us, self._hears_since_us) + SILENCE_US)
 
     def heir(self, seat: Seat, now_us: int) -> str:
         """To whom this process, which leads, should give the partition now; empty to keep it."""
