@@ -37,6 +37,11 @@ PROGRAMS = {
     "simulate": Program(
         "tests.simulation.run", "The write path over a log with faults, from seeds, in one process.", "tests/simulation"
     ),
+    "drill restore": Program(
+        "bank.drill_restore",
+        "Lose the log and the tables of a bank under load; build all from the archive.",
+        "examples/bank",
+    ),
     "bench": Program("benchmarks", "Measure: `bennu bench commands`.", "benchmarks"),
 }
 
@@ -50,9 +55,10 @@ def program_command(name: str, arguments: Sequence[str]) -> list[str]:
 
 
 def replace_if_asked(arguments: Sequence[str]) -> None:
-    """Become the program when the first argument names one.  Before anything else, so that it starts at once."""
-    if arguments and arguments[0] in PROGRAMS:
-        become(arguments[0], arguments[1:])
+    """Become the program when the first words name one.  Before anything else, so that it starts at once."""
+    for words in (1, 2):
+        if (name := " ".join(arguments[:words])) in PROGRAMS:
+            become(name, arguments[words:])
 
 
 def become(name: str, arguments: Sequence[str]) -> None:
@@ -63,15 +69,17 @@ def become(name: str, arguments: Sequence[str]) -> None:
     os.execv(command[0], command)  # noqa: S606  no shell is wanted
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands, for `bennu --help`."""
+def register(app: typer.Typer, group: str = "") -> None:
+    """Add the commands of a group, or those without one, for `--help`."""
     for name, program in PROGRAMS.items():
-        _register(app, name, program.help)
+        if name.rpartition(" ")[0] == group:
+            _register(app, name, program.help)
 
 
 def _register(app: typer.Typer, name: str, text: str) -> None:
     passed_on = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    last_word = name.rpartition(" ")[2]
 
-    @app.command(name, help=f"{text}  Flags: `bennu {name} --help`.", context_settings=passed_on)
+    @app.command(last_word, help=f"{text}  Flags: `bennu {name} --help`.", context_settings=passed_on)
     def command(context: typer.Context) -> None:
         become(name, context.args)

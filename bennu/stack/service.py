@@ -19,10 +19,15 @@ STOP_GRACE_S = 1.2
 
 
 class Service(Child):
-    """`python -m bennu_NAME FLAGS`.  `start` returns when its ports are bound, `wait_serving` when it serves."""
+    """`python -m bennu_NAME FLAGS`, or of another module.
 
-    def __init__(self, name: str, flags: Sequence[str], folder: Path, *, environ: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", f"bennu_{name}", *flags]
+    `start` returns when its ports are bound, `wait_serving` when it serves.
+    """
+
+    def __init__(
+        self, name: str, flags: Sequence[str], folder: Path, *, environ: Mapping[str, str], module: str = ""
+    ) -> None:
+        command = [sys.executable, "-m", module or f"bennu_{name}", *flags]
         here = str(Path.cwd())  # an app may live in the current folder
         program = Program(name, command, ANNOUNCED, environ=environ, folder=here)
         super().__init__(program, folder / f"{name}.out")

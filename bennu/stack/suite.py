@@ -66,11 +66,16 @@ class Suite(Owned):
         names = ["cserver", "saga", "qserver"]
         if self.stack.rocketmq is not None:
             self.stack.start()
+            self.fill_log()
             asyncio.run(self._make_topics())
             starts = [partial(self._start_service, name) for name in names]
         else:
+            self.fill_log()
             starts = [partial(self._start_service, name) for name in names[:2]] + [partial(self._start_tables)]
         side_by_side(starts, stop=self.stop)
+
+    def fill_log(self) -> None:
+        """What is to be done with the log before a service opens it; of a suite that is new, nothing."""
 
     def _start_tables(self) -> None:
         self.stack.start()

@@ -207,6 +207,11 @@ def entry_sums(tables: Tables) -> dict[str, int]:
     return dict(found)
 
 
+def unended(tables: Tables) -> list[str]:
+    """Transfers without an end, one sentence each."""
+    return [f"transfers: {name} has not ended" for name, row in tables.transfers.items() if row.status == "requested"]
+
+
 async def read_tables(connection: Connection) -> Tables:
     """What the views bank.accounts, bank.entries and bank.transfers show at one moment."""
     tables = Tables()
