@@ -24,22 +24,24 @@ MAX_UNKNOWN_FIELD_BYTES = 1024
 
 BATCH_BYTES = 512 * 1024
 """A batch is closed beyond this: records of 100-400 KB gave the best throughput on RocketMQ."""
-BATCH_ENTRIES = 8_192
+BATCH_ENTRIES = 1_024
 MAX_DECISION_BYTES = 3 * 1024 * 1024
 """Events and reply of one command, with `EVENT_BYTES` for each event: what fits beside a batch that is nearly full."""
 EVENT_BYTES = 8
 """What the columns of a batch add to each event, at most."""
 BATCH_SLACK_BYTES = 256 * 1024
 """By which a batch may be larger than counted: numbers, positions, names of types."""
-DECIDE_CHUNK = 512
+DECIDE_CHUNK = 32
 """Commands decided before the event loop gets a turn."""
 
-PREPARE_CHUNK = 256
+PREPARE_CHUNK = 32
 """Commands of a frame parsed and validated before the event loop gets a turn."""
+TURNS_BETWEEN_SLICES = 4
+"""Turns of the event loop after each of those slices."""
 
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024
-TURN_COMMANDS = 128
+TURN_COMMANDS = 32
 """Commands of one client decided before it is the next client's turn."""
 DRAIN_SAMPLE_MS = 100
 """Over how long the rate of answers is measured, at least."""

@@ -24,7 +24,7 @@ from bennu.replica.journal import JournalReader, Verdict, decode, digest_of
 from bennu.replica.leader import Answer, Candidate, Replica
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
-from bennu_cserver import command_loop
+from bennu_cserver import command_loop, deciding
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.replies import OVERLOADED
 from bennu_cserver.routes import Routes, Wanted
@@ -234,7 +234,7 @@ MUTANTS = (
     _mutant("ids are not remembered after a replay", 0, (ReplyWindow, "add_batch", nothing)),
     _mutant("the input position follows its effects", 9, (Replica, "seal", position_after_its_effects)),
     _mutant("a stream's number is not checked", 0, (command_loop, "is_next", number_unchecked)),
-    _mutant("a compensation does not ask whether", 0, (command_loop, "why_not_undone", nothing)),
+    _mutant("a compensation does not ask whether", 0, (deciding, "why_not_undone", nothing)),
     _mutant("journaled time is wall time", 0, (JournalClock, "now_us", wall_time)),
 )
 

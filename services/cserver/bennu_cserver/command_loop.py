@@ -11,14 +11,15 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
-from bennu.domain.aggregate import Context
 from bennu.limits import DECIDE_CHUNK, LOG_INPUTS
-from bennu.replica.fold import AggregateFold, Decision, refuse
+from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
 from bennu.v1.position_pb2 import LogPosition
+from bennu_cserver.deciding import answered_before, decide
 from bennu_cserver.inbox import Inbox
-from bennu_cserver.numbered import is_next, why_not_undone
-from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, NOT_DECIDED, UNKNOWN, reply_of
+from bennu_cserver.numbered import is_next
+from bennu_cserver.replies import NOT_DECIDED, UNKNOWN, reply_of
+from bennu_cserver.slices import let_others
 from bennu_cserver.submission import Prepared, Submission
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Partition:
                 if not self._inbox or self.replica.open.full:
                     await self._wake.wait()
                 else:
-                    await asyncio.sleep(0)  # let the edge and the log have their turn
+                    await let_others()
                 self._wake.clear()
                 if commit is not None and commit.done():
                     commit = commit.result()
@@ -117,30 +118,16 @@ class Partition:
         """One command: known already, refused, come too late, or decided into the open batch."""
         if submission.source and not is_next(submission, self.replica):
             return
-        window = self.replica.state.window
-        known = window.get(command.command_id)
-        if known is not None:
-            same = known.digest == command.digest
-            submission.replies.append(reply_of(known.outcome, known.reply) if same else ALREADY_EXISTS)
-            return
-        if not submission.source and window.forgotten(command.command_id):
-            submission.replies.append(FORGOTTEN)
-            return
-        if late:
-            submission.replies.append(NOT_DECIDED)
-            return
-        decision = self._rule(command, self.replica.tick())
-        self.replica.open.add(command, decision)
-        window.add(command.command_id, command.digest, outcome=decision.outcome, reply=decision.answer)
-        submission.replies.append(reply_of(decision.outcome, decision.answer))
-
-    def _rule(self, command: Prepared, recorded_at_us: int) -> Decision:
-        if command.rule is None or command.message is None:
-            return refuse(*command.refusal)
-        if command.compensates and (refusal := why_not_undone(command.compensates, self.replica.state.window)):
-            return refuse(*refusal)
-        context = Context(command.command_id, command.origin.actor, recorded_at_us)
-        return self.fold.decide(command.rule, command.message, context)
+        window, batch = self.replica.state.window, self.replica.open
+        reply = answered_before(command, window, numbered=bool(submission.source))
+        if reply is None and late:
+            reply = NOT_DECIDED
+        if reply is None:
+            decision = decide(command, self.fold, window, recorded_at_us=self.replica.tick())
+            batch.add(command, decision)
+            window.add(command.command_id, command.digest, outcome=decision.outcome, reply=decision.answer)
+            reply = reply_of(decision.outcome, decision.answer)
+        submission.replies.append(reply)
 
     def _decided(self, submission: Submission) -> None:
         if submission.input_topic:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from math import inf
 from time import perf_counter
 
@@ -19,6 +19,7 @@ from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
 from bennu_cserver.origins import origin_at
 from bennu_cserver.routes import Routes
+from bennu_cserver.slices import let_others
 from bennu_cserver.submission import Caller, Prepared, Reply
 
 SERVICE = "bennu.v1.CommandStream"
@@ -31,7 +32,7 @@ class Stream:
         self._routes = routes
         self._intake = intake
         self._observed = observed
-        self._turn = asyncio.Lock()
+        self._slice = asyncio.Lock()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
@@ -53,7 +54,7 @@ class Stream:
 
     async def _answer_frames(self, context: Context, origin: Origin) -> Refused | None:
         """Until the client ends the stream, or sends a frame that is none: then, once those before it are answered."""
-        slots, writing = asyncio.Semaphore(STREAM_FRAMES), asyncio.Lock()
+        slots, order, writing = asyncio.Semaphore(STREAM_FRAMES), asyncio.Lock(), asyncio.Lock()
         problem: Refused | None = None
         async with asyncio.TaskGroup() as group:
             while isinstance(request := await context.read(), bytes):
@@ -63,38 +64,46 @@ class Stream:
                 except Refused as refused:
                     problem = refused
                     break
-                task = group.create_task(self._answer(frame, origin, context, writing=writing))
+                task = group.create_task(self._answer(frame, origin, context, order=order, writing=writing))
                 task.add_done_callback(lambda _: slots.release())
         return problem
 
-    async def _answer(self, frame: CommandFrame, origin: Origin, context: Context, *, writing: asyncio.Lock) -> None:
+    async def _answer(
+        self, frame: CommandFrame, origin: Origin, context: Context, *, order: asyncio.Lock, writing: asyncio.Lock
+    ) -> None:
         began_s = perf_counter()
-        answer = await self.answer(frame, origin, client=context.peer())
+        answer = await self.answer(frame, origin, client=context.peer(), order=order)
         self._observed.streamed.inc(len(answer.codes))
         self._observed.frame_seconds.observe(perf_counter() - began_s)
         async with writing:
             with suppress(grpc.aio.InternalError):  # the client is gone; it repeats what it has no answer to
                 await context.write(answer.SerializeToString())
 
-    async def answer(self, frame: CommandFrame, origin: Origin, *, client: str = "") -> ReplyFrame:
-        """Decide all commands of a frame; those refused beforehand are answered in their place."""
+    async def answer(
+        self, frame: CommandFrame, origin: Origin, *, client: str = "", order: asyncio.Lock | None = None
+    ) -> ReplyFrame:
+        """Decide all commands of a frame; those refused beforehand are answered in their place.
+
+        `order` is held while they are prepared: frames that share one come in line as they came in.
+        """
         batch, caller = frame.commands, Caller(client, deadline_s(frame))
         replies: list[Reply | None] = [None] * len(batch.payloads)
         ids: list[str] = list(batch.command_ids) or [""] * len(batch.payloads)
         groups: dict[int, tuple[list[int], list[Prepared]]] = {}
-        async with self._turn:  # in order of arrival, and never some of each frame between two turns of the loop
-            for i in range(len(batch.payloads)):
-                if i % PREPARE_CHUNK == 0:
-                    await asyncio.sleep(0)  # let signals, probes and other calls have theirs
-                try:
-                    command = self._prepared(batch, i, ids[i] or None, by=origin)
-                except Refused as refused:
-                    replies[i] = refused.reply
-                    continue
-                ids[i] = command.command_id
-                indexes, commands = groups.setdefault(self._routes.partition_of(command), ([], []))
-                indexes.append(i)
-                commands.append(command)
+        async with order or nullcontext():
+            for first in range(0, len(batch.payloads), PREPARE_CHUNK):
+                async with self._slice:  # streams take turns, and the loop has its own between any two slices
+                    await let_others()
+                    for i in range(first, min(first + PREPARE_CHUNK, len(batch.payloads))):
+                        try:
+                            command = self._prepared(batch, i, ids[i] or None, by=origin)
+                        except Refused as refused:
+                            replies[i] = refused.reply
+                            continue
+                        ids[i] = command.command_id
+                        indexes, commands = groups.setdefault(self._routes.partition_of(command), ([], []))
+                        indexes.append(i)
+                        commands.append(command)
         positions = await self._submit(groups, replies, sum(map(len, batch.payloads)), caller=caller)
         found = [reply for reply in replies if reply is not None]
         return ReplyFrame(

@@ -32,6 +32,7 @@ from bennu_cserver.observed import Observed
 from bennu_cserver.peers import Peers
 from bennu_cserver.routes import Routes
 from bennu_cserver.settings import CServerSettings
+from bennu_cserver.slices import keep_for_good
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be told from an address that others can use
 OPTIONS = (
@@ -62,6 +63,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
         services = (app.service.full_name, stream.SERVICE, peer_service.SERVICE)
         checks = await add_checks(server, services)
         await server.start()
+        keep_for_good()
         running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
         needed = [topics.members(app.name), *(topic for member in members for topic in member.topics)]
         telling = asyncio.create_task(tell_health(checks, ("", *services), running.readiness))

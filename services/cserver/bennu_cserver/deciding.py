@@ -1,0 +1,26 @@
+"""What becomes of one command, given the state of its partition."""
+
+from bennu.domain.aggregate import Context
+from bennu.replica.fold import AggregateFold, Decision, refuse
+from bennu.replica.window import ReplyWindow
+from bennu_cserver.numbered import why_not_undone
+from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, reply_of
+from bennu_cserver.submission import Prepared, Reply
+
+
+def answered_before(command: Prepared, window: ReplyWindow, *, numbered: bool) -> Reply | None:
+    """The original reply to its id, or why there is none; None for a new id.  A numbered one is never forgotten."""
+    known = window.get(command.command_id)
+    if known is not None:
+        return reply_of(known.outcome, known.reply) if known.digest == command.digest else ALREADY_EXISTS
+    return FORGOTTEN if not numbered and window.forgotten(command.command_id) else None
+
+
+def decide(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Decision:
+    """By the domain's rule, which evolves the state; or a refusal, of what can't be decided or has nothing to undo."""
+    if command.rule is None or command.message is None:
+        return refuse(*command.refusal)
+    if command.compensates and (refusal := why_not_undone(command.compensates, window)):
+        return refuse(*refusal)
+    context = Context(command.command_id, command.origin.actor, recorded_at_us)
+    return fold.decide(command.rule, command.message, context)
