@@ -1,10 +1,10 @@
-"""`bennu bench commands`: what is measured of a running Bennu.  `benchmarks/*.py` have the smaller ones."""
+"""`bennu bench`: what is measured of a running Bennu.  The other `benchmarks/*.py` have smaller things."""
 
 import sys
 
 import typer
 
-from benchmarks import commands
+from benchmarks import commands, hot_partition
 from bennu.cli.told import run_told
 
 
@@ -17,6 +17,7 @@ def build() -> typer.Typer:
         """Figures vary with the machine and what else it does: compare within one run."""
 
     app.command("commands")(commands.measure)
+    app.command("hot-partition")(hot_partition.measure)
     return app
 
 

@@ -112,15 +112,15 @@ def measure(  # noqa: PLR0913  each is a flag
 
 
 @contextmanager
-def target(name: str, folder: Path) -> Iterator[Target]:
+def target(name: str, folder: Path, *, partitions: int = 1) -> Iterator[Target]:
     """A CServer that serves over this log, and is gone after the block."""
     with ExitStack() as stack:
         url = {"memory": "memory:", "sqlite": f"sqlite:{folder / 'log'}"}.get(name)
         if url is None:
             typer.echo("starting RocketMQ ...", err=True)
             url = stack.enter_context(RocketMQ(folder / "rocketmq")).log_url
-            asyncio.run(_make_topics(url))
-        flags = ["--app", "bank.app:app", "--log", url, "--grpc", "127.0.0.1:0"]
+            asyncio.run(_make_topics(url, partitions))
+        flags = ["--app", "bank.app:app", "--log", url, "--grpc", "127.0.0.1:0", "--partitions", str(partitions)]
         place = folder / name
         place.mkdir(exist_ok=True)
         service = Service("cserver", flags, place, environ=clean_environ())
@@ -130,9 +130,9 @@ def target(name: str, folder: Path) -> Iterator[Target]:
         yield Target(name, service)
 
 
-async def _make_topics(url: str) -> None:
+async def _make_topics(url: str, partitions: int) -> None:
     async with bennu_log.open(url) as opened:
-        await create_all(opened, "bank", 1)
+        await create_all(opened, "bank", partitions)
 
 
 async def _all_rounds(targets: list[Target], shape: tuple[int, int], *, frames: int, rounds: int) -> None:
