@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bennu.members.limits import PAST_LIVES, SILENCE_MS
+from bennu.members.limits import FORGET_MS, PAST_LIVES, SILENCE_MS
 from bennu.v1.members_pb2 import SEAT_PART_LEADS, Heartbeat, Seat
 
 
@@ -48,6 +48,8 @@ class Directory:
         self._peers: dict[str, Peer] = {}
         self._past: dict[str, deque[int]] = {}
         self._released: dict[int, Release] = {}
+        self._leaders: dict[int, Claim | None] = {}
+        """What was found since the last heartbeat: every call that is sent on asks."""
 
     def hear(self, beat: Heartbeat, now_us: int) -> bool:
         """Take a heartbeat; False for one that is old news or another service's."""
@@ -59,15 +61,24 @@ class Directory:
             return False
         if known is not None and known.beat.life != beat.life:
             past.append(known.beat.life)
+        if known is None:
+            self._drop_silent(now_us)
         self._peers[beat.node] = Peer(beat, now_us, {seat.partition: seat for seat in beat.seats})
+        self._leaders.clear()
         for seat in beat.seats:
-            if seat.released:
+            if seat.released and self.released(seat) is None:  # said again with each heartbeat: the first time counts
                 self._released[seat.partition] = Release(seat.epoch, seat.term, seat.successor, seat.pinned, now_us)
         return True
+
+    def _drop_silent(self, now_us: int) -> None:
+        for peer in list(self._peers.values()):
+            if now_us - peer.heard_us > FORGET_MS * 1000:
+                del self._peers[peer.node], self._past[peer.node]
 
     def forget(self) -> None:
         """What was heard is old: nobody is live, but what was released stays so."""
         self._peers.clear()
+        self._leaders.clear()
 
     def live(self, now_us: int) -> Iterator[Peer]:
         """Those heard of lately, and not about to leave."""
@@ -84,14 +95,15 @@ class Directory:
         found = self._released.get(seat.partition)
         return found if found and (found.epoch, found.term) == (seat.epoch, seat.term) else None
 
-    def claims(self, number: int) -> Iterator[tuple[Peer, Seat]]:
-        """Who said last that it leads this partition, also if that was long ago."""
+    def leader(self, number: int) -> Claim | None:
+        """Whoever claims the latest epoch, also if that was said long ago."""
+        if number not in self._leaders:
+            best = max(self._claims(number), key=lambda found: (found[1].epoch, found[0].heard_us), default=None)
+            self._leaders[number] = Claim(best[0].node, best[0].beat.address, best[1].epoch) if best else None
+        return self._leaders[number]
+
+    def _claims(self, number: int) -> Iterator[tuple[Peer, Seat]]:
         for peer in self._peers.values():
             seat = peer.seats.get(number)
             if seat is not None and seat.part == SEAT_PART_LEADS:
                 yield peer, seat
-
-    def leader(self, number: int) -> Claim | None:
-        """Whoever claims the latest epoch."""
-        best = max(self.claims(number), key=lambda found: (found[1].epoch, found[0].heard_us), default=None)
-        return Claim(best[0].node, best[0].beat.address, best[1].epoch) if best else None

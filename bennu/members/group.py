@@ -110,8 +110,7 @@ class Group:
         claim = self.directory.leader(number)
         if claim is None or claim.node == self.me.node:
             return None
-        mine = self._holders.get(number)
-        return claim if mine is None or claim.epoch >= mine.seat().epoch else None
+        return claim if claim.epoch >= self._holders[number].seat().epoch else None
 
     def somebody_leads(self, number: int) -> bool:
         """Whether another process that is live says so."""

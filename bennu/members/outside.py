@@ -13,7 +13,8 @@ from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, HandoverAsk
 
 LISTEN_S = (SILENCE_MS + HEARTBEAT_MS) / 1000
 """Who lives is heard within this time."""
-HANDOVER_S = 10.0
+ATTEMPTS = 5
+ATTEMPT_S = 2.0
 
 
 class Seen(NamedTuple):
@@ -62,17 +63,19 @@ async def hand_over(log: Log, topic: str, asked: HandoverAsked) -> None:
         can = ", ".join(node for node, other in seats.items() if other.part == SEAT_PART_FOLLOWS) or "nobody"
         why = "is not there" if seat is None else f"does not follow it: {seat.reason or 'it is still reading'}"
         raise Unavailable(f"{asked.node} can't lead partition {asked.partition}: it {why}; {can} could")
-    try:
-        await log.append(topic, records.encode(asked))
-    except (AppendRefused, AppendUnknown) as error:
-        raise Unavailable(f"the log did not confirm the request: {error}; look with `bennu members`") from error
 
     def leads(seen: dict[str, Seen]) -> bool:
         found = _seats(list(seen.values()), asked).get(asked.node)
         return found is not None and found.part == SEAT_PART_LEADS
 
-    if not leads(await look(log, topic, until=leads, timeout_s=HANDOVER_S)):
-        raise Unavailable(f"{asked.node} does not lead partition {asked.partition} after {HANDOVER_S:.0f} s")
+    for _ in range(ATTEMPTS):  # a leader passes over a request for a node that it has not heard of just then
+        try:
+            await log.append(topic, records.encode(asked))
+        except (AppendRefused, AppendUnknown) as error:
+            raise Unavailable(f"the log did not confirm the request: {error}; look with `bennu members`") from error
+        if leads(await look(log, topic, until=leads, timeout_s=ATTEMPT_S)):
+            return
+    raise Unavailable(f"{asked.node} does not lead partition {asked.partition} after {ATTEMPTS * ATTEMPT_S:.0f} s")
 
 
 def _seats(seen: list[Seen], asked: HandoverAsked) -> dict[str, Seat]:

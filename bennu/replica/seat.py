@@ -24,6 +24,7 @@ class OwnSeat:
         self.heir: Heir | None = None
         """To whom the present leadership is being given."""
         self._released: tuple[int, int, Heir] | None = None
+        self._said: tuple[object, Seat] = (None, Seat())
 
     @property
     def follows(self) -> bool:
@@ -40,7 +41,13 @@ class OwnSeat:
             self._released = position.epoch, position.term, self.heir
 
     def told(self, position: Position) -> Seat:
-        """As a heartbeat says it, with what was read by now."""
+        """As a heartbeat says it, with what was read by now.  Asked often: the same object until something changes."""
+        now = (position, self.part, self.reason, self.pinned, self._released)
+        if self._said[0] != now:
+            self._said = now, self._made(position)
+        return self._said[1]
+
+    def _made(self, position: Position) -> Seat:
         seat = Seat(partition=self._number, part=self.part, epoch=position.epoch, term=position.term)
         seat.batch_no, seat.reason = position.batch_no, self.reason
         seat.pinned = self.pinned and self.part == SEAT_PART_LEADS

@@ -79,10 +79,14 @@ def failed(error: grpc.RpcError) -> Answer:
 class Server:
     """One CServer over a log of its own; as a context manager it leaves no process behind."""
 
-    def __init__(self, directory: Path, *, app: str = "bank.app:app", partitions: int = 2, log_url: str = "") -> None:
+    def __init__(
+        self, directory: Path, *, app: str = "bank.app:app", partitions: int = 2, log_url: str = "", node: str = ""
+    ) -> None:
+        self.node = node
         self.log_url = log_url or f"sqlite:{directory / 'log'}"
         self.partitions = partitions
         flags = ["--app", app, "--log", self.log_url, "--partitions", str(partitions), "--grpc", "127.0.0.1:0"]
+        flags += ["--node", node] if node else []
         environ = clean_environ()
         environ["PYTHONPATH"] = str(ROOT)  # for apps that stand in the tests
         self.process = Service("cserver", flags, directory=directory, environ=environ)
