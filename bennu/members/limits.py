@@ -15,6 +15,8 @@ NEAR_BATCHES = 256
 RECENT_RECORDS = 64
 """Of the members log, read at the start: whether the last leader gave up in order."""
 PAST_LIVES = 16
+FORGET_MS = 600_000
+"""After so much silence nobody comes back: a node has another name, or another life, when it does."""
 TWIN_BEATS = 8
 """So many heartbeats of another life with our name are no stragglers of one that has ended."""
 FAREWELL_MS = 500
