@@ -47,6 +47,15 @@ DRAIN_SAMPLE_MS = 100
 """Over how long the rate of answers is measured, at least."""
 QUERY_BYTES = 1024
 """What a waiting query counts for among the bytes of an inbox."""
+INSPECT_LIMIT = 100
+INSPECT_MAX_LIMIT = 1_000
+"""Aggregates on a page, if nothing is said and at most."""
+INSPECT_SCAN = 20_000
+"""Aggregates that a search looks at in one call."""
+INSPECT_SLICE = 2_048
+"""Keys or states looked at between two turns of the loop."""
+INSPECT_PAGE_BYTES = 1024 * 1024
+"""Of states on a page; also of one state, beyond which a page leaves it out."""
 LOG_INPUTS = 16
 """Records of the command log waiting to be decided."""
 STREAM_FRAMES = 64

@@ -32,6 +32,8 @@ def test_reflection_shows_the_services_of_the_app(server: Server) -> None:
     assert {service.name for service in listed} == {
         "bank.v1.Bank",
         "bennu.v1.CommandStream",
+        "bennu.v1.Inspection",
+        "bennu.v1.Peer",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

@@ -42,6 +42,11 @@ async def answer(partition: Partition, rule: QueryRule, query: Message, *, linea
     return reply_of(found.outcome, found.answer), token
 
 
+async def effective(partition: Partition, *, caller: Caller = ANYBODY) -> str:
+    """Once all that is in memory now is durable: the position where that stands.  Raises `Unsettled`."""
+    return (await _settled(partition, (), QUERY_BYTES, caller=caller))[1]
+
+
 async def _settled(
     partition: Partition, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
 ) -> tuple[Submission, str]:

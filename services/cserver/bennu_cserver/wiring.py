@@ -24,7 +24,7 @@ from bennu.replica.clock import Clock, SystemClock
 from bennu.replica.leader import Candidate
 from bennu.replica.member import run_all
 from bennu.replica.node import Node
-from bennu_cserver import peer_service, stream
+from bennu_cserver import inspection, peer_service, stream
 from bennu_cserver.edge import Edge
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
@@ -59,8 +59,9 @@ async def main(settings: CServerSettings, running: Running) -> None:
         routes = Routes(app, members, node.group, peers)
         edge, frames = Edge(routes, intake, observed), stream.Stream(routes, intake, observed)
         others = peer_service.PeerService(routes, intake)
-        server.add_generic_rpc_handlers((edge.handlers(), frames.handlers(), others.handlers()))
-        services = (app.service.full_name, stream.SERVICE, peer_service.SERVICE)
+        looks = inspection.Inspection(routes)
+        server.add_generic_rpc_handlers((edge.handlers(), frames.handlers(), others.handlers(), looks.handlers()))
+        services = (app.service.full_name, stream.SERVICE, peer_service.SERVICE, inspection.SERVICE)
         checks = await add_checks(server, services)
         await server.start()
         keep_for_good()
