@@ -61,12 +61,12 @@ def form_of(kinds: Iterable[tuple[str, type[msgspec.Struct]]]) -> bytes:
 
 
 def _shape(info: object, within: tuple[type, ...]) -> object:
-    """The type as plain data, the same in every process."""
+    """How the type is encoded, as plain data that is the same in every process."""
     if isinstance(info, inspect.StructType):
-        name = info.cls.__qualname__
         if info.cls in within:
-            return name
-        return name, [(field.encode_name, _shape(field.type, (*within, info.cls))) for field in info.fields]
+            return within.index(info.cls)
+        fields = [(field.encode_name, _shape(field.type, (*within, info.cls))) for field in info.fields]
+        return info.tag_field, info.tag, info.array_like, fields  # not the name of the class: it is not encoded
     if isinstance(info, inspect.Type):
         parts = [getattr(info, name) for name in info.__struct_fields__]
         return type(info).__name__, [_shape(part, within) for part in parts]
