@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         *,
         app_name: Annotated[str, typer.Option("--app", envvar="BENNU_APP", help="The app.")] = "bank.app:app",
         kind: Annotated[LogKind, typer.Option("--log", help="Which log to start.")] = LogKind.SQLITE,
-        partitions: Partitions = 1,
+        partitions: Partitions = 8,
         grpc: Grpc = "127.0.0.1:50051",
         folder: Annotated[Path, typer.Option("--dir", help="Where the data lives.")] = Path(".bennu/dev"),
         config: Config = "",

@@ -34,7 +34,7 @@ def demo(  # noqa: PLR0913  each is a flag
     accounts: Annotated[int, typer.Option(min=100, max=100_000, help="Accounts to open.")] = 1_000,
     transfers: Annotated[int, typer.Option(min=1, max=1_000_000, help="Transfers to ask for.")] = 5_000,
     clients: Annotated[int, typer.Option(min=1, max=1_000, help="Callers at a time.")] = 64,
-    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions of the bank.")] = 2,
+    partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions of the bank.")] = 8,
     seed: Annotated[int, typer.Option(help="Chooses who pays whom.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
