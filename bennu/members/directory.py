@@ -1,11 +1,10 @@
 """What a process has heard of the others of its service.  Times are its own monotonic clock's, in microseconds."""
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bennu.members.limits import FORGET_MS, PAST_LIVES, SILENCE_MS
+from bennu.members.limits import FORGET_MS, SILENCE_MS
 from bennu.v1.members_pb2 import SEAT_PART_LEADS, Heartbeat, Seat
 
 
@@ -40,13 +39,17 @@ class Claim(NamedTuple):
     epoch: int
 
 
+def life_order(beat: Heartbeat) -> tuple[int, int]:
+    """Of two lives of one name, the one that began later has the higher one."""
+    return beat.began_at, beat.life
+
+
 class Directory:
     """The peers of one service by name, this process among them, once it hears itself."""
 
     def __init__(self, service: str) -> None:
         self._service = service
         self._peers: dict[str, Peer] = {}
-        self._past: dict[str, deque[int]] = {}
         self._released: dict[int, Release] = {}
         self._leaders: dict[int, Claim | None] = {}
         """What was found since the last heartbeat: every call that is sent on asks."""
@@ -54,26 +57,37 @@ class Directory:
     def hear(self, beat: Heartbeat, now_us: int) -> bool:
         """Take a heartbeat; False for one that is old news or another service's."""
         known = self._peers.get(beat.node)
-        past = self._past.setdefault(beat.node, deque(maxlen=PAST_LIVES))
-        if beat.service != self._service or beat.life in past:
+        if beat.service != self._service or (known is not None and self._is_old(beat, known, now_us)):
             return False
-        if known is not None and known.beat.life == beat.life and known.beat.count >= beat.count:
-            return False
-        if known is not None and known.beat.life != beat.life:
-            past.append(known.beat.life)
         if known is None:
             self._drop_silent(now_us)
         self._peers[beat.node] = Peer(beat, now_us, {seat.partition: seat for seat in beat.seats})
         self._leaders.clear()
         for seat in beat.seats:
-            if seat.released and self.released(seat) is None:  # said again with each heartbeat: the first time counts
-                self._released[seat.partition] = Release(seat.epoch, seat.term, seat.successor, seat.pinned, now_us)
+            if seat.released:
+                self._release(seat, now_us)
         return True
+
+    @staticmethod
+    def _is_old(beat: Heartbeat, known: Peer, now_us: int) -> bool:
+        """It lay somewhere while its sender went on, or ended and began anew.
+
+        A later life may seem to be an earlier one where the log lost its end: then the other one is silent.
+        """
+        last = known.beat
+        if beat.life == last.life:
+            return beat.count <= last.count
+        return life_order(beat) < life_order(last) and now_us - known.heard_us < SILENCE_MS * 1000
+
+    def _release(self, seat: Seat, now_us: int) -> None:
+        known = self._released.get(seat.partition)
+        if known is None or known.epoch < seat.epoch:  # said again with each heartbeat: the first time counts
+            self._released[seat.partition] = Release(seat.epoch, seat.term, seat.successor, seat.pinned, now_us)
 
     def _drop_silent(self, now_us: int) -> None:
         for peer in list(self._peers.values()):
             if now_us - peer.heard_us > FORGET_MS * 1000:
-                del self._peers[peer.node], self._past[peer.node]
+                del self._peers[peer.node]
 
     def forget(self) -> None:
         """What was heard is old: nobody is live, but what was released stays so."""

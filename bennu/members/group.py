@@ -16,13 +16,12 @@ import structlog
 from bennu.errors import AppendRefused, AppendUnknown, BadSettings, Final, OffsetBeyondTail, OffsetGone, Unavailable
 from bennu.log.port import Log
 from bennu.members import records
-from bennu.members.directory import Claim, Directory
+from bennu.members.directory import Claim, Directory, life_order
 from bennu.members.limits import (
     FAREWELL_MS,
     HEARTBEAT_MS,
     HEARTBEAT_TIMEOUT_MS,
     RECENT_RECORDS,
-    TWIN_BEATS,
 )
 from bennu.members.turns import Turns
 from bennu.replica.chance import system_chance
@@ -80,8 +79,8 @@ class Group:
         self._holders: dict[int, Holder] = {}
         self._beat_now = asyncio.Event()
         self._changed = asyncio.Event()
-        self._twins: dict[int, set[int]] = {}
-        self._later: set[int] = set()
+        self._began_at = 0
+        self._later_life = 0
 
     def join(self, holder: Holder) -> None:
         """Add this process's part in a partition; before `run`."""
@@ -146,8 +145,9 @@ class Group:
 
     async def run(self) -> None:
         """For ever.  Raises `BadSettings` when another process of this name was there before."""
+        first, self._began_at = await self._bounds()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
+            group.create_task(self._listen(max(first, self._began_at - RECENT_RECORDS), self._began_at))
             group.create_task(self._beat())
             group.create_task(self._decide())
 
@@ -178,6 +178,8 @@ class Group:
             leaving=self.leaving,
             sent_at_us=self._clock.wall_us(),
             build=BUILD,
+            began_at=self._began_at,
+            later_life=self._later_life,
             seats=[holder.seat() for holder in self._holders.values()],
         )
         try:
@@ -189,17 +191,15 @@ class Group:
                 raise Final(f"{self._topic}: the log takes no heartbeat: {error}") from error
             await asyncio.sleep(HEARTBEAT_MS / 1000)
 
-    async def _listen(self) -> None:
-        """What stood in the log before counts only for what was released."""
-        first, end = await self._bounds()
-        offset = max(first, end - RECENT_RECORDS)
+    async def _listen(self, offset: int, end: int) -> None:
+        """What stood in the log before its `end` counts only for what was released."""
         while True:
             try:
                 async with aclosing(self._log.read(self._topic, offset)) as chunks:
                     async for chunk in chunks:
-                        for offset, body in chunk:
-                            self._hear(body, fresh=offset >= end)
-                        offset += 1
+                        for record in chunk:
+                            self._hear(record.body, fresh=record.offset >= end)
+                        offset = chunk[-1].offset + 1
                         self._wake()
             except (OffsetGone, OffsetBeyondTail) as error:
                 logger.warning("the members log is another one now; listening from its end", reason=str(error))
@@ -231,15 +231,13 @@ class Group:
         if beat.life == self._life:
             self._turns.echo(now_us)
             return
-        if self._turns.heard_itself and beat.count == 1:
-            self._later.add(beat.life)
-        counts = self._twins.setdefault(beat.life, set())
-        counts.add(beat.count)
-        if len(counts) >= TWIN_BEATS and beat.life not in self._later:
+        if beat.later_life == self._life:
             raise BadSettings(
                 f"another process of service {self.me.service} is called {self.me.node} and was there before: "
                 "give each its own --node"
             )
+        if life_order(beat) > (self._began_at, self._life):
+            self._later_life = beat.life
 
     # --- whose turn it is
 
@@ -256,7 +254,7 @@ class Group:
         """Do what is to be done now; when it may be our turn to propose if nothing is heard until then."""
         seat = holder.seat()
         leads = seat.part == SEAT_PART_LEADS
-        claim = self.leader(seat.partition)
+        claim = None if self._turns.is_deaf(now_us) else self.leader(seat.partition)
         holder.led_by(self.me.node if leads else claim.node if claim else "")
         if self.leaving:
             return None

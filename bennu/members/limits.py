@@ -14,11 +14,8 @@ NEAR_BATCHES = 256
 """A follower that is not further behind takes over within milliseconds."""
 RECENT_RECORDS = 64
 """Of the members log, read at the start: whether the last leader gave up in order."""
-PAST_LIVES = 16
 FORGET_MS = 600_000
 """After so much silence nobody comes back: a node has another name, or another life, when it does."""
-TWIN_BEATS = 8
-"""So many heartbeats of another life with our name are no stragglers of one that has ended."""
 FAREWELL_MS = 500
 
 assert HEARTBEAT_MS * 3 < SILENCE_MS, "one lost heartbeat must make nobody suspected"

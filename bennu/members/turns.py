@@ -42,14 +42,9 @@ class Turns:
 
     # --- what it hears
 
-    @property
-    def heard_itself(self) -> bool:
-        """Whether a heartbeat of its own ever came back."""
-        return self._echo_us is not None
-
     def echo(self, now_us: int) -> None:
         """A heartbeat of its own came back through the log."""
-        if self._echo_us is None or now_us - self._echo_us > SILENCE_US:
+        if self.is_deaf(now_us):
             self._hears_since_us = now_us
         self._echo_us = now_us
 
@@ -58,6 +53,10 @@ class Turns:
         known = self._signs.get(number)
         if known is None or known.epoch <= epoch:
             self._signs[number] = Sign(epoch, term, now_us)
+
+    def is_deaf(self, now_us: int) -> bool:
+        """No heartbeat of its own comes back: what it hears of others, or does not, means nothing."""
+        return self._echo_us is None or now_us - self._echo_us > SILENCE_US
 
     # --- what follows
 
@@ -105,7 +104,7 @@ class Turns:
         Silence counts only while our own heartbeats come back: a log that is away must make nobody suspect anybody,
         nor must a process that was paused and finds its own clock ahead.
         """
-        if self._echo_us is None or now_us - self._echo_us > SILENCE_US:
+        if self.is_deaf(now_us):
             return None
         sign = self._signs.get(seat.partition)
         if sign is not None and sign.epoch > seat.epoch and now_us - sign.us < SILENCE_US:
