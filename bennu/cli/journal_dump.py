@@ -55,6 +55,8 @@ def _entries(batch: EventBatch, app: App | None) -> Iterator[Plain]:
             "outcome": OUTCOMES.get(Outcome.ValueType(outcome), str(outcome)),
         }
         entry["actor"] = batch.origins[origin].actor if batch.origins else ""
+        if batch.origins and batch.origins[origin].reason:
+            entry["reason"] = batch.origins[origin].reason
         if outcome != Outcome.OUTCOME_UNSPECIFIED:
             entry["reply"] = _reply(next(replies), command, outcome=outcome, app=app)
         own = islice(events, batch.event_counts[i])
@@ -104,7 +106,9 @@ def lines(record: Plain) -> Iterator[str]:
     yield _printable("  ".join(f"{name} {value}" for name, value in head.items()))
     entries = record.get("entries")
     for entry in entries if isinstance(entries, list) else ():
-        yield _printable(f"    {entry['command_id']}  {entry['command']}  {entry['outcome']}  by {entry['actor']}")
+        because = f", because: {entry['reason']}" if "reason" in entry else ""
+        done = f"{entry['command_id']}  {entry['command']}  {entry['outcome']}  by {entry['actor']}"
+        yield _printable(f"    {done}{because}")
         if "reply" in entry:
             yield _printable(f"        reply {entry['reply']}")
         for event in entry["events"]:

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -10,7 +11,7 @@ from bennu.v1 import inspection_pb2 as pb
 from bennu_cserver.intake import invalid
 
 Holds = Callable[[State], bool]
-Compare = Callable[[object, object], bool]
+Compare = Callable[[Any, Any], bool]  # of one type, as `_test` has seen to
 
 COMPARISONS: dict[int, Compare] = {
     pb.COMPARISON_EQUAL: operator.eq,

@@ -3,6 +3,7 @@
 from bennu.domain.aggregate import Context
 from bennu.replica.fold import AggregateFold, Decision, refuse
 from bennu.replica.window import ReplyWindow
+from bennu.v1.stream_pb2 import DryRun
 from bennu_cserver.numbered import why_not_undone
 from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, reply_of
 from bennu_cserver.submission import Prepared, Reply
@@ -16,6 +17,10 @@ def answered_before(command: Prepared, window: ReplyWindow, *, numbered: bool) -
     return FORGOTTEN if not numbered and window.forgotten(command.command_id) else None
 
 
+Tried = tuple[Reply, DryRun]
+"""What a command would have been answered, and the events that it would have written."""
+
+
 def decide(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Decision:
     """By the domain's rule, which evolves the state; or a refusal, of what can't be decided or has nothing to undo."""
     if command.rule is None or command.message is None:
@@ -24,3 +29,20 @@ def decide(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recor
         return refuse(*refusal)
     context = Context(command.command_id, command.origin.actor, recorded_at_us)
     return fold.decide(command.rule, command.message, context)
+
+
+def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Tried:
+    """As `answered_before` and `decide` would have it, and nothing is changed."""
+    known = answered_before(command, window, numbered=False)
+    if known is not None:
+        return known, DryRun()
+    assert command.rule is not None
+    assert command.message is not None
+    states, key = fold.states[command.rule.aggregate], command.rule.key(command.message)
+    before = states.get(key)
+    decision = decide(command, fold, window, recorded_at_us=recorded_at_us)
+    if before is not None:
+        states[key] = before  # deciding evolves a copy and puts it in place: what was there is whole
+    else:
+        states.pop(key, None)
+    return reply_of(decision.outcome, decision.answer), DryRun(types=decision.types, events=decision.events)

@@ -19,13 +19,29 @@ from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.observed import Observed
 from bennu_cserver.replies import OK
 from bennu_cserver.routes import Routes, Wanted
-from bennu_cserver.submission import Caller, Reply
+from bennu_cserver.submission import Caller, Prepared, Reply
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
+Trailing = tuple[tuple[str, str | bytes], ...]
+"""Metadata that comes with an answer; what is empty, or no ASCII and not binary, is left out."""
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
-KNOWN_METADATA = frozenset({"bennu-actor", "bennu-consistency", "bennu-correlation-id", "bennu-min-position"})
+KNOWN_METADATA = frozenset(
+    {
+        "bennu-actor",
+        "bennu-consistency",
+        "bennu-correlation-id",
+        "bennu-dry-run",
+        "bennu-min-position",
+        "bennu-reason",
+        "bennu-reason-bin",
+    }
+)
+DRY_RUN = "bennu-dry-run"
+DRY_RUN_EVENTS = "bennu-dry-run-events-bin"
+MAX_EVENTS_BYTES = 4096
+"""Of a dry run's events among the trailing metadata, of which clients take little; the stream has no such bound."""
 STATUS_DETAILS = "grpc-status-details-bin"
 
 MAX_DIGITS = 20
@@ -69,11 +85,20 @@ class Edge:
         key = metadata.get("idempotency-key")
         command_id = None if key is None else str(key)
         prepared = self._intake.command(name, request, command_id, origin=origin_of(metadata))
+        if _is_dry_run(metadata):
+            return await self._try_out(prepared, context)
         number = self._routes.partition_of(prepared)
         replies, token = await self._routes.submit(number, (prepared,), len(request), caller=caller_of(context))
         self._observed.unary.inc()
         self._observed.unary_seconds.observe(perf_counter() - began_s)
         return await end(context, replies[0], (("bennu-position", token), ("idempotency-key", prepared.command_id)))
+
+    async def _try_out(self, command: Prepared, context: Context) -> bytes:
+        (reply, found), token = await self._routes.try_out(command, caller=caller_of(context))
+        if found.ByteSize() > MAX_EVENTS_BYTES:
+            del found.events[:]
+        events = found.SerializeToString()
+        return await end(context, reply, (("bennu-position", token), (DRY_RUN, "true"), (DRY_RUN_EVENTS, events)))
 
     async def _query(
         self, rule: QueryRule, request: bytes, metadata: dict[str, str | bytes], *, context: Context
@@ -107,6 +132,13 @@ def checked(context: Context) -> dict[str, str | bytes]:
     return metadata
 
 
+def _is_dry_run(metadata: dict[str, str | bytes]) -> bool:
+    said = metadata.get(DRY_RUN, "false")
+    if said not in ("true", "false"):
+        raise invalid(f"{DRY_RUN} is `true` or `false`", DRY_RUN)
+    return said == "true"
+
+
 def caller_of(context: Context) -> Caller:
     """The connection, and until when whoever is behind it waits."""
     remaining_s = cast(float | None, context.time_remaining())  # the published types leave out that there may be none
@@ -114,10 +146,10 @@ def caller_of(context: Context) -> Caller:
     return Caller(context.peer(), deadline_s)
 
 
-async def end(context: Context, reply: Reply, trailing: tuple[tuple[str, str], ...]) -> bytes:
+async def end(context: Context, reply: Reply, trailing: Trailing) -> bytes:
     """Answer with a message, or with an error and its details."""
     code, content = reply
-    metadata: list[tuple[str, str | bytes]] = [(name, value) for name, value in trailing if value and value.isascii()]
+    metadata = [(name, value) for name, value in trailing if value and (isinstance(value, bytes) or value.isascii())]
     if code == OK:
         context.set_trailing_metadata(tuple(metadata))
         return content

@@ -7,7 +7,9 @@ from google.protobuf.message import Message
 
 from bennu.domain.app import QueryRule
 from bennu.limits import QUERY_BYTES, REPLY_TIMEOUT_MS
+from bennu_cserver import deciding
 from bennu_cserver.command_loop import Partition
+from bennu_cserver.deciding import Tried
 from bennu_cserver.replies import UNKNOWN, overloaded, reply_of
 from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply, Submission
 
@@ -40,6 +42,13 @@ async def answer(partition: Partition, rule: QueryRule, query: Message, *, linea
     partition.replica.open.forced |= linearizable
     _, token = await _settled(partition, (), QUERY_BYTES)
     return reply_of(found.outcome, found.answer), token
+
+
+async def try_out(partition: Partition, command: Prepared, *, caller: Caller = ANYBODY) -> tuple[Tried, str]:
+    """Try a command against the state in memory, once that is durable.  Raises `Unsettled`."""
+    replica = partition.replica
+    tried = deciding.try_out(command, partition.fold, replica.state.window, recorded_at_us=replica.tick())
+    return tried, await effective(partition, caller=caller)
 
 
 async def effective(partition: Partition, *, caller: Caller = ANYBODY) -> str:

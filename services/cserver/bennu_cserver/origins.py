@@ -1,6 +1,12 @@
 """Who asks, and within which trace: from a call's metadata, or as it came with a batch of commands."""
 
-from bennu.limits import MAX_ACTOR_BYTES, MAX_CAUSATION_ID_BYTES, MAX_CORRELATION_ID_BYTES, MAX_TRACEPARENT_BYTES
+from bennu.limits import (
+    MAX_ACTOR_BYTES,
+    MAX_CAUSATION_ID_BYTES,
+    MAX_CORRELATION_ID_BYTES,
+    MAX_REASON_BYTES,
+    MAX_TRACEPARENT_BYTES,
+)
 from bennu.v1.command_pb2 import CommandBatch, Origin
 
 NO_ORIGIN = Origin(actor="anonymous")
@@ -10,6 +16,7 @@ METADATA = {
     "correlation_id": "bennu-correlation-id",
     "causation_id": "causation_id",
     "traceparent": "traceparent",
+    "reason": "bennu-reason",
 }
 """Field of an Origin → what clients call it."""
 
@@ -18,6 +25,7 @@ BOUNDS = {
     "correlation_id": MAX_CORRELATION_ID_BYTES,
     "causation_id": MAX_CAUSATION_ID_BYTES,
     "traceparent": MAX_TRACEPARENT_BYTES,
+    "reason": MAX_REASON_BYTES,
 }
 
 
@@ -27,7 +35,14 @@ def origin_in(metadata: dict[str, str | bytes]) -> Origin:
         actor=str(metadata.get("bennu-actor", NO_ORIGIN.actor)),
         correlation_id=str(metadata.get("bennu-correlation-id", "")),
         traceparent=str(metadata.get("traceparent", "")),
+        reason=_reason(metadata),
     )
+
+
+def _reason(metadata: dict[str, str | bytes]) -> str:
+    """In any language as `bennu-reason-bin`, or in ASCII without the ending."""
+    said = metadata.get("bennu-reason-bin", metadata.get("bennu-reason", ""))
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
 
 
 def origin_at(batch: CommandBatch, i: int) -> Origin:

@@ -5,7 +5,7 @@ from google.protobuf.message import DecodeError
 
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.peer_pb2 import PeerAnswer, PeerQuery
-from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
+from bennu.v1.stream_pb2 import CommandFrame, DryRun, ReplyFrame
 from bennu_cserver import local
 from bennu_cserver.edge import Context, caller_of
 from bennu_cserver.intake import Intake, Refused, invalid
@@ -39,6 +39,8 @@ class PeerService:
             commands = self._commands(frame)
         except Refused as refused:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
+        if frame.dry_run:
+            return (await self._tried(commands[0], _caller(context))).SerializeToString()
         replies, token = await self._decided(commands, len(request), _caller(context))
         return ReplyFrame(
             codes=[code for code, _ in replies],
@@ -70,6 +72,17 @@ class PeerService:
             return await local.decide(partition, commands, size_bytes, caller=caller)
         except Unsettled as unsettled:
             return [unsettled.reply] * len(commands), ""
+
+    async def _tried(self, command: Prepared, caller: Caller) -> ReplyFrame:
+        """The only one of a frame that is a dry run."""
+        partition = self._routes.led(self._routes.partition_of(command))
+        reply, found, token = UNKNOWN, DryRun(), ""
+        if partition is not None:
+            try:
+                (reply, found), token = await local.try_out(partition, command, caller=caller)
+            except Unsettled as unsettled:
+                reply = unsettled.reply
+        return ReplyFrame(codes=[reply[0]], replies=[reply[1]], positions=[token] if token else [], dry_runs=[found])
 
     async def _ask(self, request: bytes, context: Context) -> bytes:
         try:

@@ -11,7 +11,8 @@ from bennu.limits import MAX_FRAME_BYTES, REPLY_TIMEOUT_MS
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.peer_pb2 import PeerQuery
 from bennu.v1.peer_pb2_grpc import PeerStub
-from bennu.v1.stream_pb2 import CommandFrame
+from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
+from bennu_cserver.deciding import Tried
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.log_input import COMMANDS_FORMAT_VERSION
 from bennu_cserver.replies import UNKNOWN, code_of
@@ -54,14 +55,24 @@ class Peers:
 
     async def execute(self, address: str, commands: Sequence[Prepared], caller: Caller) -> Answered:
         """Have commands decided there.  Raises `Unsettled`."""
-        frame = CommandFrame(commands=_batch(commands))
+        answer = await self._execute(address, CommandFrame(commands=_batch(commands)), caller)
+        return list(zip(answer.codes, answer.replies, strict=True)), answer.positions[0] if answer.positions else ""
+
+    async def _execute(self, address: str, frame: CommandFrame, caller: Caller) -> ReplyFrame:
         try:
-            answer = await self._stub(address).Execute(frame, timeout=_timeout_s(caller), metadata=_metadata(caller))
+            answer: ReplyFrame = await self._stub(address).Execute(
+                frame, timeout=_timeout_s(caller), metadata=_metadata(caller)
+            )
         except grpc.aio.AioRpcError as error:
             raise Unsettled(UNKNOWN) from error
         if NOBODY_KNOWS in answer.codes:
             raise Unsettled(UNKNOWN)
-        return list(zip(answer.codes, answer.replies, strict=True)), answer.positions[0] if answer.positions else ""
+        return answer
+
+    async def try_out(self, address: str, command: Prepared, caller: Caller) -> tuple[Tried, str]:
+        """Have a command tried there.  Raises `Unsettled`."""
+        answer = await self._execute(address, CommandFrame(commands=_batch([command]), dry_run=True), caller)
+        return ((answer.codes[0], answer.replies[0]), answer.dry_runs[0]), answer.positions[0]
 
     async def ask(
         self, address: str, type_name: str, query: Message, linearizable: bool, caller: Caller

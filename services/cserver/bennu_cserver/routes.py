@@ -16,9 +16,11 @@ from bennu.domain.app import App, QueryRule
 from bennu.limits import ELSEWHERE_COMMANDS, LEADER_WAIT_MS, REPLY_TIMEOUT_MS, RETRY_FIRST_MS, RETRY_HINT_MS
 from bennu.members.directory import Claim
 from bennu.members.group import Group
+from bennu.v1.stream_pb2 import DryRun
 from bennu.wire.partitioning import partition_of
 from bennu_cserver import local
 from bennu_cserver.command_loop import Partition
+from bennu_cserver.deciding import Tried
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.member import Member
 from bennu_cserver.peers import Peers
@@ -86,6 +88,18 @@ class Routes:
             return await self._submit_elsewhere(number, commands, size_bytes, caller=caller)
         except Unsettled as unsettled:
             return [unsettled.reply] * len(commands), ""
+
+    async def try_out(self, command: Prepared, *, caller: Caller = ANYBODY) -> tuple[Tried, str]:
+        """What would become of a command, and the position of the state that says so; nothing is changed."""
+        try:
+            return await self._until_settled(
+                self.partition_of(command),
+                lambda partition: local.try_out(partition, command, caller=caller),
+                lambda claim: self._peers.try_out(claim.address, command, caller),
+                deadline_s=caller.deadline_s,
+            )
+        except Unsettled as unsettled:
+            return (unsettled.reply, DryRun()), ""
 
     async def _submit_elsewhere(
         self, number: int, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller

@@ -1,10 +1,11 @@
 """The batched stream: frames of commands in, frames of replies out, many frames at work at a time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from math import inf
 from time import perf_counter
+from typing import NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -12,7 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from bennu.limits import MAX_FRAME_COMMANDS, PREPARE_CHUNK, STREAM_FRAMES
 from bennu.v1.command_pb2 import CommandBatch, Origin
-from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
+from bennu.v1.stream_pb2 import CommandFrame, DryRun, ReplyFrame
 from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.log_input import GarbageRecord, check_columns
@@ -86,55 +87,82 @@ class Stream:
 
         `order` is held while they are prepared: frames that share one come in line as they came in.
         """
-        batch, caller = frame.commands, Caller(client, deadline_s(frame))
-        replies: list[Reply | None] = [None] * len(batch.payloads)
-        ids: list[str] = list(batch.command_ids) or [""] * len(batch.payloads)
-        groups: dict[int, tuple[list[int], list[Prepared]]] = {}
+        caller = Caller(client, deadline_s(frame))
+        work = Work.of(frame.commands)
         async with order or nullcontext():
-            for first in range(0, len(batch.payloads), PREPARE_CHUNK):
+            for part in work.slices():
                 async with self._slice:  # streams take turns, and the loop has its own between any two slices
                     await let_others()
-                    for i in range(first, min(first + PREPARE_CHUNK, len(batch.payloads))):
-                        try:
-                            command = self._prepared(batch, i, ids[i] or None, by=origin)
-                        except Refused as refused:
-                            replies[i] = refused.reply
-                            continue
-                        ids[i] = command.command_id
-                        indexes, commands = groups.setdefault(self._routes.partition_of(command), ([], []))
-                        indexes.append(i)
-                        commands.append(command)
-        positions = await self._submit(groups, replies, sum(map(len, batch.payloads)), caller=caller)
-        found = [reply for reply in replies if reply is not None]
+                    self._prepare(frame.commands, part, work, by=origin)
+        tried: Sequence[DryRun] = ()
+        if frame.dry_run:
+            positions, tried = await self._try_out(work, caller)
+        else:
+            positions = await self._submit(work, sum(map(len, frame.commands.payloads)), caller)
+        found = [reply for reply in work.replies if reply is not None]
         return ReplyFrame(
             frame_id=frame.frame_id,
             codes=[code for code, _ in found],
             replies=[content for _, content in found],
-            command_ids=ids,
+            command_ids=work.ids,
             positions=positions,
+            dry_runs=tried,
         )
 
-    def _prepared(self, batch: CommandBatch, i: int, command_id: str | None, *, by: Origin) -> Prepared:
-        origin = origin_at(batch, i) if batch.origins else by
-        return self._intake.command(batch.types[batch.type_indexes[i]], batch.payloads[i], command_id, origin=origin)
+    def _prepare(self, batch: CommandBatch, part: range, work: "Work", *, by: Origin) -> None:
+        command, ids, types = self._intake.command, work.ids, batch.types
+        for i in part:
+            origin = origin_at(batch, i) if batch.origins else by
+            try:
+                prepared = command(types[batch.type_indexes[i]], batch.payloads[i], ids[i] or None, origin=origin)
+            except Refused as refused:
+                work.replies[i] = refused.reply
+                continue
+            ids[i] = prepared.command_id
+            indexes, commands = work.groups.setdefault(self._routes.partition_of(prepared), ([], []))
+            indexes.append(i)
+            commands.append(prepared)
 
-    async def _submit(
-        self,
-        groups: dict[int, tuple[list[int], list[Prepared]]],
-        replies: list[Reply | None],
-        size_bytes: int,
-        *,
-        caller: Caller,
-    ) -> Sequence[str]:
+    async def _try_out(self, work: "Work", caller: Caller) -> tuple[Sequence[str], Sequence[DryRun]]:
+        """Each command by itself: the positions of the states, and what each would have written."""
+        tokens, tried = set(), [DryRun() for _ in work.replies]
+        for indexes, commands in work.groups.values():
+            for i, command in zip(indexes, commands, strict=True):
+                (work.replies[i], tried[i]), token = await self._routes.try_out(command, caller=caller)
+                tokens.add(token)
+        return sorted(tokens - {""}), tried
+
+    async def _submit(self, work: "Work", size_bytes: int, caller: Caller) -> Sequence[str]:
         """Fill in the replies of each partition's share; the position tokens."""
-        work = [
-            self._routes.submit(number, commands, size_bytes, caller=caller) for number, (_, commands) in groups.items()
+        asked = [
+            self._routes.submit(number, commands, size_bytes, caller=caller)
+            for number, (_, commands) in work.groups.items()
         ]
-        answers = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
-        for (indexes, _), (answered, _) in zip(groups.values(), answers, strict=True):
+        answers = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        for (indexes, _), (answered, _) in zip(work.groups.values(), answers, strict=True):
             for i, reply in zip(indexes, answered, strict=True):
-                replies[i] = reply
+                work.replies[i] = reply
         return [token for _, token in answers if token]
+
+
+class Work(NamedTuple):
+    """A frame that is being answered.  Element i of each list belongs to command i."""
+
+    ids: list[str]
+    replies: list[Reply | None]
+    groups: dict[int, tuple[list[int], list[Prepared]]]
+    """By partition: the indexes of its commands, and these."""
+
+    @classmethod
+    def of(cls, batch: CommandBatch) -> "Work":
+        """Nothing is prepared yet."""
+        count = len(batch.payloads)
+        return cls(list(batch.command_ids) or [""] * count, [None] * count, {})
+
+    def slices(self) -> Iterator[range]:
+        """What is prepared between two turns of the loop."""
+        count = len(self.replies)
+        return (range(first, min(first + PREPARE_CHUNK, count)) for first in range(0, count, PREPARE_CHUNK))
 
 
 def parse_frame(request: bytes) -> CommandFrame:
