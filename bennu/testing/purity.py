@@ -19,11 +19,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any, NamedTuple
-from unittest import mock
 
 ALWAYS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time")
 WITHOUT_ARGUMENTS = ("gmtime", "localtime", "ctime", "asctime")
@@ -36,8 +35,6 @@ OF_A_DATE = ("now", "utcnow", "today")
 
 BETWEEN = (random.__file__, secrets.__file__, uuid.__file__)
 """Code that asks the sources for others: who called it is of interest."""
-
-Tell = Callable[[str], None]
 
 
 class Source(NamedTuple):
@@ -70,75 +67,100 @@ SOURCES = (
 )
 
 
+class _Watch(threading.local):
+    """What this thread's rule has read; None while none is watched."""
+
+    found: list[str] | None = None
+
+
+_WATCH = _Watch()
+
+
 @contextmanager
 def watched(rule: Callable[..., object]) -> Iterator[list[str]]:
     """While this runs, sources that are read by this thread are listed, each with its place in the code."""
+    seams = _seams(str(getattr(rule, "__module__", "")).partition(".")[0], len(sys.modules))
     found: list[str] = []
-    thread = threading.get_ident()
-
-    def tell(said: str) -> None:
-        if threading.get_ident() == thread:
-            caller = sys._getframe(2)  # above this one and the one that stands in
-            while caller.f_code.co_filename in BETWEEN and caller.f_back is not None:
-                caller = caller.f_back
-            found.append(f"{said} at {caller.f_code.co_filename}:{caller.f_lineno}")
-
-    package = str(getattr(rule, "__module__", "")).partition(".")[0]
-    with ExitStack() as stack:
-        for owner, name, replaced in _seams(package, len(sys.modules)):
-            stack.enter_context(mock.patch.object(owner, name, replaced(tell)))
+    _WATCH.found = found
+    try:
+        for seam in seams:
+            setattr(seam.owner, seam.name, seam.stand_in)
         yield found
+    finally:
+        for seam in seams:
+            setattr(seam.owner, seam.name, seam.original)
+        _WATCH.found = None
 
 
-Seam = tuple[ModuleType | type, str, Callable[[Tell], object]]
+def _tell(said: str) -> None:
+    if _WATCH.found is None:
+        return
+    caller = sys._getframe(2)  # above this one and the one that stands in
+    while caller.f_code.co_filename in BETWEEN and caller.f_back is not None:
+        caller = caller.f_back
+    _WATCH.found.append(f"{said} at {caller.f_code.co_filename}:{caller.f_lineno}")
+
+
+class Seam(NamedTuple):
+    """A name that means something else while a rule is watched."""
+
+    owner: ModuleType | type
+    name: str
+    original: object
+    stand_in: object
 
 
 @lru_cache(maxsize=16)
 def _seams(package: str, _modules: int) -> tuple[Seam, ...]:
-    """What is to be replaced: the sources themselves, and what the package's modules imported of them by name."""
-    by_id: dict[int, Callable[[Tell], object]] = {}
-    seams: list[Seam] = []
-    for source in SOURCES:
-        original = getattr(source.owner, source.name)
-        by_id[id(original)] = replaced = _call(source, original)
-        seams.append((source.owner, source.name, replaced))
-    for kind in (datetime.datetime, datetime.date):
-        by_id[id(kind)] = replaced = _date(kind)
-        seams.append((datetime, kind.__name__, replaced))
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == package:
-            seams += [(module, key, by_id[id(value)]) for key, value in vars(module).items() if id(value) in by_id]
-    return tuple(seams)
+    """The sources themselves, and what the package's modules imported of them by name."""
+    own = _own_seams()
+    by_id = {id(seam.original): seam.stand_in for seam in own}
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == package]
+    return (
+        *own,
+        *(
+            Seam(module, name, value, by_id[id(value)])
+            for module in modules
+            for name, value in vars(module).items()
+            if id(value) in by_id
+        ),
+    )
 
 
-def _call(source: Source, original: Callable[..., object]) -> Callable[[Tell], object]:
-    def replaced(tell: Tell) -> object:
-        @wraps(original)
-        def stand_in(*arguments: object, **named: object) -> object:
-            if source.read(arguments):
-                tell(source.said)
-            return original(*arguments, **named)
+@lru_cache(maxsize=1)
+def _own_seams() -> tuple[Seam, ...]:
+    kinds = (datetime.datetime, datetime.date)
+    return (
+        *(
+            Seam(source.owner, source.name, found := getattr(source.owner, source.name), _call(source, found))
+            for source in SOURCES
+        ),
+        *(Seam(datetime, kind.__name__, kind, _date(kind)) for kind in kinds),
+    )
 
-        return stand_in
 
-    return replaced
+def _call(source: Source, original: Callable[..., object]) -> object:
+    @wraps(original)
+    def stand_in(*arguments: object, **named: object) -> object:
+        if source.read(arguments):
+            _tell(source.said)
+        return original(*arguments, **named)
+
+    return stand_in
 
 
-def _date(kind: type) -> Callable[[Tell], object]:
+def _date(kind: type) -> object:
     """The class, with methods that tell; what it makes is of the class itself."""
 
-    def replaced(tell: Tell) -> object:
-        def method(name: str) -> object:
-            def stand_in(*arguments: object, **named: object) -> object:
-                tell(f"{kind.__name__}.{name}")
-                return getattr(kind, name)(*arguments, **named)
+    def method(name: str) -> object:
+        def stand_in(*arguments: object, **named: object) -> object:
+            _tell(f"{kind.__name__}.{name}")
+            return getattr(kind, name)(*arguments, **named)
 
-            return staticmethod(stand_in)
+        return staticmethod(stand_in)
 
-        names = {name: method(name) for name in OF_A_DATE if hasattr(kind, name)}
-        return _Dates(kind.__name__, (kind,), {"__new__": lambda _, *given, **named: kind(*given, **named), **names})
-
-    return replaced
+    names = {name: method(name) for name in OF_A_DATE if hasattr(kind, name)}
+    return _Dates(kind.__name__, (kind,), {"__new__": lambda _, *given, **named: kind(*given, **named), **names})
 
 
 class _Dates(type):
