@@ -143,24 +143,34 @@ class AggregateFold:
 
     def decide(self, rule: CommandRule, command: Message, context: Context) -> Decision:
         """Decide and evolve; a rule that raises changes nothing and is answered as failed."""
-        states, key = self.states[rule.aggregate], rule.key(command)
-        state = states.get(key)
+        decision, changed = self._decide(rule, command, context)
+        if changed is not None:
+            key = rule.key(command)
+            self.states[rule.aggregate][key] = self._touched[rule.aggregate][key] = changed
+        return decision
+
+    def try_out(self, rule: CommandRule, command: Message, context: Context) -> Decision:
+        """What `decide` would say; nothing changes, and nothing counts as touched."""
+        return self._decide(rule, command, context)[0]
+
+    def _decide(self, rule: CommandRule, command: Message, context: Context) -> tuple[Decision, State | None]:
+        """The decision, and the state that its events lead to; None where there are none."""
+        key = rule.key(command)
+        state = self.states[rule.aggregate].get(key)
         if state is None:
             state = self._app.kinds[rule.aggregate].state()
         try:
             decided = rule.decide(state, command, context)
             if isinstance(decided, Rejection):
-                return _refusal(decided)
+                return _refusal(decided), None
             events = _events_of(decided)
             changed = self._clone[rule.aggregate](state)
             for event in events:
                 self._rule_of(event, key, rule).evolve(changed, event)
             decision = _decision(rule, decided, events)
         except Exception as error:  # whatever the rules of a domain raise, the other commands go on
-            return _failure(rule, error)
-        if events:
-            states[key] = self._touched[rule.aggregate][key] = changed
-        return decision
+            return _failure(rule, error), None
+        return decision, changed if events else None
 
     def _rule_of(self, event: Message, key: str, rule: CommandRule) -> EventRule:
         found = self._by_class.get(type(event))

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from bennu.domain import App, Context
 from bennu.replica.batch import OpenBatch
-from bennu.replica.fold import AggregateFold
+from bennu.replica.fold import AggregateFold, Decision
 from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, encode
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
@@ -51,6 +51,11 @@ class Leader:
         self.batches.append(batch)
         self._append(batch)
         return batch
+
+    def attempt(self, command: Message) -> Decision:
+        """A dry run."""
+        rule = self.app.commands[command.DESCRIPTOR.full_name]
+        return self.fold.try_out(rule, command, Context("tried", "tester", 1))
 
     def ask(self, query: Message) -> None:
         """Answered from memory; nothing of it is journaled."""

@@ -93,6 +93,19 @@ def test_pure_rules_agree() -> None:
     assert replay(leader.batches).agreement.compared == 2
 
 
+def test_what_was_only_tried_is_in_no_digest() -> None:
+    """A dry run, of an aggregate that is there or of one that is not, leaves states and digests as they were."""
+    leader = Leader(APP)
+    leader.decide(Deposit(account="a", amount_minor=1))
+    before = dict(leader.fold.states[0])
+    for name in ("a", "new"):
+        tried = leader.attempt(Deposit(account=name, amount_minor=5))
+        assert list(tried.types) == ["bank.v1.Deposited"]
+    assert leader.fold.states[0] == before
+    leader.decide(Deposit(account="b", amount_minor=1))
+    assert replay(leader.batches).agreement.compared == 2
+
+
 @pytest.mark.parametrize("name", ["decides", "clock", "chance", "memory"])
 def test_an_impure_rule_is_named_at_its_first_batch(name: str) -> None:
     """Deciding that changes state; evolving that reads a clock, draws a number, or remembers."""

@@ -1,6 +1,11 @@
 """What becomes of one command, given the state of its partition."""
 
+from collections.abc import Callable
+
+from google.protobuf.message import Message
+
 from bennu.domain.aggregate import Context
+from bennu.domain.app import CommandRule
 from bennu.replica.fold import AggregateFold, Decision, refuse
 from bennu.replica.window import ReplyWindow
 from bennu.v1.stream_pb2 import DryRun
@@ -17,18 +22,24 @@ def answered_before(command: Prepared, window: ReplyWindow, *, numbered: bool) -
     return FORGOTTEN if not numbered and window.forgotten(command.command_id) else None
 
 
+Rule = Callable[[CommandRule, Message, Context], Decision]
+
 Tried = tuple[Reply, DryRun]
 """What a command would have been answered, and the events that it would have written."""
 
 
 def decide(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Decision:
     """By the domain's rule, which evolves the state; or a refusal, of what can't be decided or has nothing to undo."""
+    return _decide(command, fold.decide, window, recorded_at_us=recorded_at_us)
+
+
+def _decide(command: Prepared, by: Rule, window: ReplyWindow, *, recorded_at_us: int) -> Decision:
     if command.rule is None or command.message is None:
         return refuse(*command.refusal)
     if command.compensates and (refusal := why_not_undone(command.compensates, window)):
         return refuse(*refusal)
     context = Context(command.command_id, command.origin.actor, recorded_at_us)
-    return fold.decide(command.rule, command.message, context)
+    return by(command.rule, command.message, context)
 
 
 def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Tried:
@@ -36,13 +47,5 @@ def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, reco
     known = answered_before(command, window, numbered=False)
     if known is not None:
         return known, DryRun()
-    assert command.rule is not None
-    assert command.message is not None
-    states, key = fold.states[command.rule.aggregate], command.rule.key(command.message)
-    before = states.get(key)
-    decision = decide(command, fold, window, recorded_at_us=recorded_at_us)
-    if before is not None:
-        states[key] = before  # deciding evolves a copy and puts it in place: what was there is whole
-    else:
-        states.pop(key, None)
+    decision = _decide(command, fold.try_out, window, recorded_at_us=recorded_at_us)
     return reply_of(decision.outcome, decision.answer), DryRun(types=decision.types, events=decision.events)
