@@ -2,25 +2,30 @@
 
     DIR/bank-events-0/00000000000000000000.segment      sealed: whole, for ever
     DIR/bank-events-0/00000000000000008412.open         being written; at most one, and the last
+    DIR/ends                                            where the archive of each topic ends
+
+What stands behind a topic's end is not archived yet.  The ends of all topics move in one step, so that the archive is
+at each moment one that could be restored: see `history.py`.
 
 Sealed segments are behind a small port, so that an object store may keep them instead; the open one is always a file.
 Everything here blocks.
 """
 
+import hashlib
+import json
 import os
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from bennu.archive.limits import CHUNK_BYTES, CHUNK_RECORDS
-from bennu.archive.segment import Segment, Torn
+from bennu.archive.segment import Segment
 from bennu.errors import RecordBroken
 from bennu.log.port import Record
 
-SEALED, OPEN = ".segment", ".open"
+SEALED, OPEN, ENDS = ".segment", ".open", "ends"
 
 
 class SealedSegments(Protocol):
@@ -82,12 +87,35 @@ class Archive:
         self.root = root
         self.sealed = sealed or SealedFiles(root)
 
+    def ends(self) -> dict[str, int]:
+        """By topic, the offset after the last record archived.  Raises `RecordBroken`."""
+        path = self.root / ENDS
+        try:
+            ends, digest = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise RecordBroken(f"{path}: not what an archiver writes: {error}") from error
+        if digest != _digest(ends):
+            raise RecordBroken(f"{path}: the digest is not that of the ends")
+        return dict(ends)
+
+    def write_ends(self, ends: Mapping[str, int]) -> None:
+        """In one step; durable when it returns."""
+        fresh = self.root / f"{ENDS}.new"
+        with fresh.open("wb") as file:
+            file.write(json.dumps([ends, _digest(ends)]).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(self.root / ENDS)
+        sync_folder(self.root)
+
     def topics(self) -> Sequence[str]:
         """Those with at least one record."""
-        return [topic for topic in self.sealed.topics() if self.bounds(topic) is not None]
+        return [topic for topic, end in sorted(self.ends().items()) if end]
 
     def segments(self, topic: str) -> list[Found]:
-        """In order."""
+        """In order; the last ones may lie behind the topic's end."""
         opened = firsts_in(self.root / topic, OPEN)  # first: one that is sealed meanwhile is seen twice, not never
         found = {first: Found(first, sealed=False) for first in opened}
         found |= {first: Found(first, sealed=True) for first in self.sealed.firsts(topic)}
@@ -95,57 +123,45 @@ class Archive:
 
     def bounds(self, topic: str) -> tuple[int, int] | None:
         """(first offset archived, next to be archived); None without a record.  Raises `RecordBroken`."""
+        end = self.ends().get(topic, 0)
         found = self.segments(topic)
-        for last in reversed(found):
-            with self.opened(topic, last) as segment:
-                if segment is not None and (end := segment.find_end()) > found[0].first:
-                    return found[0].first, end
-        return None
+        return (found[0].first, end) if found and found[0].first < end else None
 
     def read(self, topic: str, start: int) -> Generator[list[Record], None, None]:
-        """Chunks of contiguous records from `start`, which must be archived, to the end there is.
+        """Chunks of contiguous records from `start`, which must be archived, to the end.
 
         Raises `RecordBroken` for what can't be trusted, and for a segment that is missing.
         """
-        found = self.segments(topic)
-        at = bisect_right([segment.first for segment in found], start) - 1
-        assert at >= 0, "whoever reads looks at the bounds first"
-        for here, after in pairwise([*found[at:], None]):
-            assert here is not None
+        for here, end in self.spans(topic, start):
             with self.opened(topic, here) as segment:
-                if segment is None:
-                    return
-                yield from _chunks(segment.records(start))
-                self._check_joint(topic, segment, after=after)
+                yield from _chunks(segment.records(start, end))
 
-    def _check_joint(self, topic: str, segment: Segment, *, after: Found | None) -> None:
-        if after is not None and after.first != segment.next_offset:
-            raise RecordBroken(
-                f"{segment.where}, offset {segment.next_offset}: the archive of {topic} goes on at offset "
-                f"{after.first}; a segment between them is missing or cut off"
-            )
+    def spans(self, topic: str, start: int = 0) -> list[tuple[Found, int]]:
+        """The segments from the one that holds `start` on, each with the offset before which it must end."""
+        end = self.ends().get(topic, 0)
+        found = [segment for segment in self.segments(topic) if segment.first < end]
+        ends = [*(segment.first for segment in found[1:]), end]
+        at = max(0, bisect_right([segment.first for segment in found], start) - 1)
+        return list(zip(found, ends, strict=False))[at:]
 
     @contextmanager
-    def opened(self, topic: str, found: Found) -> Iterator[Segment | None]:
-        """One segment; None if it is open and nothing of it has come to the disk."""
-        file, where, sealed = self._open(topic, found)
+    def opened(self, topic: str, found: Found) -> Iterator[Segment]:
+        """One segment."""
+        file, where = self._open(topic, found)
         with file:
-            try:
-                segment = Segment(file, where, sealed=sealed)
-            except Torn:
-                segment = None
-            if segment is not None and segment.header[:2] != (topic, found.first):
+            segment = Segment(file, where)
+            if segment.header[:2] != (topic, found.first):
                 raise RecordBroken(f"{where}: is a segment of {segment.header.topic} from {segment.header.first} on")
             yield segment
 
-    def _open(self, topic: str, found: Found) -> tuple[BinaryIO, str, bool]:
+    def _open(self, topic: str, found: Found) -> tuple[BinaryIO, str]:
         if not found.sealed:
             path = self.root / topic / file_name(found.first, OPEN)
             try:
-                return path.open("rb"), str(path), False
+                return path.open("rb"), str(path)
             except FileNotFoundError:
                 pass  # sealed meanwhile
-        return self.sealed.open(topic, found.first), self.sealed.where(topic, found.first), True
+        return self.sealed.open(topic, found.first), self.sealed.where(topic, found.first)
 
 
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -159,6 +175,10 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _digest(ends: Mapping[str, int]) -> str:
+    return hashlib.blake2b(json.dumps(ends, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def file_name(first: int, suffix: str) -> str:

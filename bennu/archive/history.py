@@ -1,8 +1,8 @@
-"""What a record needs to be archived before it, so that the archive could be restored at any moment.
+"""What a record refers to in other logs, so that an archive can be one that could be restored at any moment.
 
 Logs refer to one another: a batch of events says how far the command log was read, a saga's batch how far the events
 were, and the commands of a saga stand in its journal first.  A restored log must hold all that another one refers to,
-so a record is archived after its causes.  Causes come first in time, so no two records wait for each other.
+so a record is archived with its causes or after them.  Causes come first in time: some record can always be archived.
 
     Cause("bank-commands-0", offset=17)                  that log up to there
     Cause("bank-saga-0", "bank-commands-0", number=9)    that journal up to its command 9 for this log
@@ -43,8 +43,8 @@ class History(Protocol):
     def causes(self, offset: int, body: bytes) -> list[Cause]:
         """Of a record to come.  Raises `RecordBroken`."""
 
-    def take(self, offset: int, body: bytes) -> None:
-        """It is archived.  Raises `JournalBroken` where no legal history goes on like this."""
+    def take(self, offset: int, body: bytes) -> list[tuple[str, int]]:
+        """Go past it; the numbers that it leads to.  Raises `JournalBroken` where no legal history goes on so."""
 
     def carried(self) -> bytes:
         """All of this, for the header of the segment that comes next."""
@@ -69,9 +69,11 @@ class CommandsHistory:
         batch = _commands(body)
         return [Cause(batch.source, self._topic, number=_last_no(batch))] if batch is not None else []
 
-    def take(self, offset: int, body: bytes) -> None:
-        if (batch := _commands(body)) is not None:
-            self.numbers[batch.source] = max(self.numbers.get(batch.source, 0), _last_no(batch))
+    def take(self, offset: int, body: bytes) -> list[tuple[str, int]]:
+        if (batch := _commands(body)) is None:
+            return []
+        self.numbers[batch.source] = max(self.numbers.get(batch.source, 0), _last_no(batch))
+        return [(batch.source, self.numbers[batch.source])]
 
     def carried(self) -> bytes:
         return json.dumps({"numbers": self.numbers}).encode()
@@ -99,7 +101,8 @@ class JournalHistory:
     def __init__(self, topic: str, partitions: int) -> None:
         self.numbers: dict[str, int] = {}
         self.reader = JournalReader(Position(topic))
-        self._partitions = partitions
+        self._told = partitions
+        self._partitions = 0
 
     def causes(self, offset: int, body: bytes) -> list[Cause]:
         record = decode(body, where=f"{self.reader.position.topic}, offset {offset}")
@@ -110,29 +113,34 @@ class JournalHistory:
         sent = [Cause(cursor.stream, topic, number=cursor.last_no) for cursor in record.outboxes]
         return read + sent
 
-    def take(self, offset: int, body: bytes) -> None:
+    def take(self, offset: int, body: bytes) -> list[tuple[str, int]]:
         verdict, record = self.reader.classify(offset, body)
         if isinstance(record, EpochStart):
-            self._check_partitions(record)
-        elif verdict is Verdict.BATCH:
-            self.numbers.update(_issued(record))
+            self._check_partitions(record.partitions)
+            return []
+        issued = list(_issued(record)) if verdict is Verdict.BATCH else []
+        self.numbers.update(issued)
+        return issued
 
-    def _check_partitions(self, start: EpochStart) -> None:
-        if self._partitions and start.partitions != self._partitions:
+    def _check_partitions(self, partitions: int) -> None:
+        self._partitions = partitions
+        if self._told and partitions and partitions != self._told:
             raise BadSettings(
-                f"{self.reader.position.topic}: the app has {start.partitions} partitions, but this process was told "
-                f"{self._partitions}: say --partitions {start.partitions}, or the others are not archived"
+                f"{self.reader.position.topic}: the app has {partitions} partitions, but this process was told "
+                f"{self._told}: say --partitions {partitions}, or the others are not archived"
             )
 
     def carried(self) -> bytes:
         position = self.reader.position._asdict()
         position["digest"] = self.reader.position.digest.hex()
-        return json.dumps({"numbers": self.numbers, "position": position}).encode()
+        told = {"numbers": self.numbers, "position": position, "partitions": self._partitions}
+        return json.dumps(told).encode()
 
     def resume(self, carried: bytes) -> None:
         told = json.loads(carried)
         self.numbers = told["numbers"]
         self.reader.position = Position(**told["position"] | {"digest": bytes.fromhex(told["position"]["digest"])})
+        self._check_partitions(told["partitions"])
 
 
 def _issued(batch: EventBatch) -> Iterator[tuple[str, int]]:

@@ -32,32 +32,28 @@ class Verified:
 
 
 def verify_topic(archive: Archive, topic: str) -> Verified:
-    """Look at every byte.  Raises `RecordBroken` or `JournalBroken`, naming file and offset."""
+    """Look at every byte that is archived.  Raises `RecordBroken` or `JournalBroken`, naming file and offset."""
     found = Verified(topic)
     history = history_of(topic)
-    for here in archive.segments(topic):
+    for here, end in archive.spans(topic):
         with archive.opened(topic, here) as segment:
-            if segment is None:
-                break
             if not found.segments:
-                found.first = found.next = here.first
+                found.first = here.first
                 history.resume(segment.header.carried)
-            _check_joint(found, segment.where, here.first)
             if history.carried() != segment.header.carried:
                 raise RecordBroken(f"{segment.where}: its header tells another history than the segments before it")
-            for offset, body in segment.checked_records():
+            for offset, body in segment.checked_records(end):
                 _note(found, history.causes(offset, body))
                 history.take(offset, body)
+            if here.sealed:
+                segment.check_footer()
             found.next = segment.next_offset
             found.segments += 1
             found.sealed += here.sealed
+    if not found.segments:
+        raise RecordBroken(f"{archive.root / topic}: archived up to {archive.ends()[topic]}, but no segment is there")
     found.numbers = dict(history.numbers)
     return found
-
-
-def _check_joint(found: Verified, where: str, first: int) -> None:
-    if first != found.next:
-        raise RecordBroken(f"{where}: begins at offset {first}, but {found.next} is the next; a segment is missing")
 
 
 def _note(found: Verified, causes: Iterable[Cause]) -> None:
@@ -89,6 +85,6 @@ def _lack(topic: str, cause: Cause, other: Verified) -> str:
 def verify(archive: Archive) -> list[Verified]:
     """All topics.  Raises `RecordBroken` or `JournalBroken`."""
     found = {topic: verify_topic(archive, topic) for topic in archive.topics()}
-    if lacks := missing_causes(found):
+    if lacks := missing_causes({topic: Verified(topic) for topic in archive.ends()} | found):
         raise RecordBroken("the archive is whole but not closed, so it can't be restored: " + "; ".join(lacks))
     return list(found.values())

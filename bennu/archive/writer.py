@@ -1,4 +1,4 @@
-"""Writing one topic's archive: what `append` has returned from is on the disk, and a kill at any moment loses no more.
+"""Writing one topic's archive: what `append` wrote is on the disk, and archived once the topic's end moves there.
 
 Everything here blocks; one thread uses a writer.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from bennu.archive.folder import OPEN, Archive, Found, file_name, sync_folder
+from bennu.archive.folder import ENDS, OPEN, Archive, Found, file_name, sync_folder
 from bennu.archive.history import History
 from bennu.archive.limits import SEGMENT_AGE_S, SEGMENT_BYTES
 from bennu.archive.segment import Header, Segment, footer, frames, new_digest
@@ -56,78 +56,81 @@ class TopicWriter:
         self.folder = archive.root / topic
         self._sizes = sizes
         self._open: _Open | None = None
-        self._synced: dict[Path, int] = {}
-        """How much of the open segment is on the disk for certain."""
+        self._blank = history.carried()
 
-    def open(self) -> None:
-        """Read the newest segment, cut off its torn end.  Raises `RecordBroken`, `OSError`."""
+    def open(self, end: int) -> None:
+        """Go on at `end`, where the archive of the topic ends; what was written behind it is cut off.
+
+        Raises `RecordBroken` where something before it is missing or spoilt, `OSError`.
+        """
+        self.close()
         self.folder.mkdir(parents=True, exist_ok=True)
         sync_folder(self._archive.root)
-        found = self._archive.segments(self.topic)
-        for segment in found[:-1]:
-            if not segment.sealed:
-                raise RecordBroken(f"{self.folder / file_name(segment.first, OPEN)}: open, but it is not the last")
-        self.next_offset = 0
-        while found and not self._resume(found.pop()):
-            pass
+        self.next_offset, self.last = 0, None
+        self.history.resume(self._blank)
+        found = self._kept(end)
+        if found:
+            self._resume(found[-1], end)
+        if self.next_offset != end:
+            raise RecordBroken(f"{self.folder}: archived up to offset {end}, but there is no segment of it")
 
-    def _resume(self, newest: Found) -> bool:
-        """Take up the newest segment; false if nothing of it came to the disk."""
-        path = self.folder / file_name(newest.first, OPEN)
-        if not newest.sealed and path in self._synced:
-            os.truncate(path, self._synced[path])  # what an fsync failed for may be read, and yet not be there
-        with self._archive.opened(self.topic, newest) as segment:
-            if segment is None:
+    def _kept(self, end: int) -> list[Found]:
+        found = self._archive.segments(self.topic)
+        for segment in [*found]:
+            path = self.folder / file_name(segment.first, OPEN)
+            if segment.sealed and segment.first >= end:
+                raise RecordBroken(
+                    f"{self.folder}: a sealed segment begins at offset {segment.first}, but the archive ends before "
+                    f"{end}, says {self._archive.root / ENDS}"
+                )
+            if not segment.sealed and segment.first >= end:
                 path.unlink()
                 sync_folder(self.folder)
-                return False
+                found.remove(segment)
+            elif not segment.sealed and segment is not found[-1]:
+                raise RecordBroken(f"{path}: open, but it is not the last")
+        return found
+
+    def _resume(self, newest: Found, end: int) -> None:
+        with self._archive.opened(self.topic, newest) as segment:
             self.history.resume(segment.header.carried)
             self.next_offset = newest.first
-            for record in segment.checked_records():
-                self._archived(record)
-        if not newest.sealed:
-            self._open = _Open.again(path, segment)
-            if segment.complete:
-                self._put()
-        return True
+            for record in segment.checked_records(end):
+                self._written(record)
+            if newest.sealed:
+                segment.check_footer()
+            else:
+                self._open = _Open.again(self.folder / file_name(newest.first, OPEN), segment)
 
-    def _archived(self, record: Record) -> None:
+    def _written(self, record: Record) -> None:
         self.history.take(*record)
         self.next_offset, self.last = record.offset + 1, record.body
 
     def append(self, records: Sequence[Record]) -> None:
-        """Durable when it returns.  Raises `OSError`: then `close`, and `open` again."""
+        """On the disk when it returns.  Raises `OSError`: then `open` again."""
         assert records[0].offset == self.next_offset, "an archive has no gap"
-        self.seal_if_due()
         if self._open is None:
             self._begin(records[0].offset)
         assert self._open is not None
         self._open.write(frames(records))
-        self._synced[self._open.path] = self._open.size
         for record in records:
-            self._archived(record)
+            self._written(record)
 
     def _begin(self, first: int) -> None:
         header = Header(self.topic, first, time.time_ns() // 1_000_000, self.history.carried())
         self._open = _Open.new(self.folder / file_name(first, OPEN), header)
-        self._synced[self._open.path] = 0
         sync_folder(self.folder)
 
     def seal_if_due(self) -> None:
-        """Seal the open segment when it is large or old enough."""
-        if self._open is None or self._open.first == self.next_offset:
+        """Seal the open segment when it is large or old enough; only when all in it is archived."""
+        if self._open is None:
             return
         age_s = time.time() - self._open.made_at_ms / 1000
         if self._open.size >= self._sizes.segment_bytes or age_s >= self._sizes.segment_age_s:
             self._open.write(footer(self.next_offset - self._open.first, self.next_offset, self._open.digest.digest()))
-            self._put()
-
-    def _put(self) -> None:
-        assert self._open is not None
-        self._open.file.close()
-        self._archive.sealed.put(self.topic, self._open.first, self._open.path)
-        self._synced.pop(self._open.path, None)
-        self._open = None
+            done, self._open = self._open, None
+            done.file.close()
+            self._archive.sealed.put(self.topic, done.first, done.path)
 
     def close(self) -> None:
         """The open segment stays open; harmless twice."""
@@ -157,15 +160,15 @@ class _Open:
 
     @classmethod
     def again(cls, path: Path, segment: Segment) -> "_Open":
-        """Go on with one that was read to its end; what is torn is cut off."""
+        """Go on with one that was read as far as it is archived; the rest is cut off."""
         with ExitStack() as undo:
             file = undo.enter_context(FileIO(path, "r+"))
-            file.truncate(segment.good_bytes)
-            file.seek(segment.good_bytes)
+            file.truncate(segment.size)
+            file.seek(segment.size)
             os.fsync(file.fileno())
             undo.pop_all()
         opened = cls(path, file, segment.header)
-        opened.size, opened.digest = segment.good_bytes, segment.digest
+        opened.size, opened.digest = segment.size, segment.digest
         return opened
 
     def write(self, content: bytes) -> None:

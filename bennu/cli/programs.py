@@ -37,6 +37,11 @@ PROGRAMS = {
     "simulate": Program(
         "tests.simulation.run", "The write path over a log with faults, from seeds, in one process.", "tests/simulation"
     ),
+    "drill failover": Program(
+        "bank.drill_failover",
+        "Hit the node that leads, again and again, under load; judge every answer against the journals.",
+        "examples/bank",
+    ),
     "drill restore": Program(
         "bank.drill_restore",
         "Lose the log and the tables of a bank under load; build all from the archive.",
@@ -66,6 +71,7 @@ def become(name: str, arguments: Sequence[str]) -> None:
     command = program_command(name, arguments)
     if PROGRAMS[name].checkout:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # else gRPC complains of each process that a drill starts
     os.execv(command[0], command)  # noqa: S606  no shell is wanted
 
 

@@ -7,7 +7,6 @@ is conserved; and of what had been answered exactly that is lost which was not a
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
@@ -56,7 +55,6 @@ def restore(  # noqa: PLR0913  each is a flag
 ) -> None:
     """Lose everything but the archive, build all of it again, and compare.  Nothing is left behind."""
     logging.configure("warning")
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # it would complain of each command that is run
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its `bennu drill &` ignore it
     load = Transfers(seed, ACCOUNTS, callers)
     settings = SuiteSettings("bank.app:app", bank.name, kind, partitions)

@@ -25,17 +25,20 @@ def records(start: int, end: int) -> list[Record]:
 def writer(root: Path, *, segment_bytes: int = 1 << 20, topic: str = TOPIC) -> TopicWriter:
     """One that has read what is there."""
     found = TopicWriter(Archive(root), topic, CommandsHistory(topic), sizes=Sizes(segment_bytes))
-    found.open()
+    found.open(Archive(root).ends().get(topic, 0))
     return found
 
 
 def archive(root: Path, chunks: Iterable[list[Record]], *, segment_bytes: int = 1 << 20, topic: str = TOPIC) -> Archive:
     """An archive of these records; each chunk is written at once."""
     one = writer(root, segment_bytes=segment_bytes, topic=topic)
+    found = Archive(root)
     for chunk in chunks:
+        one.seal_if_due()
         one.append(chunk)
     one.close()
-    return Archive(root)
+    found.write_ends(found.ends() | {topic: one.next_offset})
+    return found
 
 
 def all_of(archive: Archive, start: int, *, topic: str = TOPIC) -> list[Record]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bennu.archive.folder import OPEN, SEALED, Archive
+from bennu.archive.folder import ENDS, OPEN, SEALED, Archive
 from bennu.archive.verify import verify_topic
 from bennu.archive.writer import held
 from bennu.errors import BadSettings, RecordBroken
@@ -21,44 +21,51 @@ def test_reading_begins_at_any_offset_and_crosses_segments(tmp_path: Path) -> No
 
 
 def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_the_last_record(tmp_path: Path) -> None:
-    """A torn record is cut off and written again; what was whole before it stays."""
+    """What was written and not archived yet, whole or torn, is cut off and written again; what is archived stays."""
     archive(tmp_path, [records(0, 3)])
-    before = segment_file(tmp_path, OPEN).stat().st_size
-    archive(tmp_path, [records(3, 4)])
-    whole = segment_file(tmp_path, OPEN).read_bytes()
-    for size in range(before, len(whole)):
-        segment_file(tmp_path, OPEN).write_bytes(whole[:size])
+    path, ends = segment_file(tmp_path, OPEN), (tmp_path / ENDS).read_bytes()
+    before = path.stat().st_size
+    one = writer(tmp_path)
+    one.append(records(3, 4))
+    one.close()
+    whole = path.read_bytes()
+    for size in range(before, len(whole) + 1):
+        path.write_bytes(whole[:size])
+        (tmp_path / ENDS).write_bytes(ends)
+        assert all_of(Archive(tmp_path), 0) == records(0, 3)
         one = writer(tmp_path)
-        assert one.next_offset == 3
-        assert segment_file(tmp_path, OPEN).stat().st_size == before
-        one.append([record(3), record(4)])
         one.close()
-        assert all_of(Archive(tmp_path), 0) == records(0, 5)
+        assert one.next_offset == 3
+        assert path.stat().st_size == before
+        assert all_of(archive(tmp_path, [[record(3), record(4)]]), 0) == records(0, 5)
 
 
 def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_a_header(tmp_path: Path) -> None:
-    """A segment without a whole header has no record, and is begun anew."""
-    archive(tmp_path, [records(0, 1), records(1, 2)], segment_bytes=1)
-    whole = segment_file(tmp_path, OPEN).read_bytes()
-    for size in range(whole.index(b"record 1") - 21):
-        segment_file(tmp_path, OPEN).write_bytes(whole[:size])
+    """A segment of which nothing is archived is begun anew."""
+    archive(tmp_path, [records(0, 1)])
+    one = writer(tmp_path, segment_bytes=1)
+    one.seal_if_due()
+    one.append(records(1, 2))
+    one.close()
+    path = segment_file(tmp_path, OPEN)
+    whole = path.read_bytes()
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
         assert all_of(Archive(tmp_path), 0) == records(0, 1)
         one = writer(tmp_path)
-        assert one.next_offset == 1
         one.close()
-        archive(tmp_path, [records(1, 2)])
-        assert segment_file(tmp_path, OPEN).read_bytes()[100:] == whole[100:]
+        assert one.next_offset == 1
+        assert not path.exists()
 
 
 def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_a_footer(tmp_path: Path) -> None:
-    """Sealing is finished, or done again, whenever it was interrupted."""
+    """Sealing that was interrupted is done again."""
     archive(tmp_path, [records(0, 2)])
-    unsealed = segment_file(tmp_path, OPEN).read_bytes()
-    one = writer(tmp_path, segment_bytes=1)
-    one.seal_if_due()
+    unsealed = segment_file(tmp_path, OPEN).stat().st_size
+    writer(tmp_path, segment_bytes=1).seal_if_due()
     sealed = segment_file(tmp_path, SEALED)
     whole = sealed.read_bytes()
-    for size in range(len(unsealed), len(whole) + 1):
+    for size in range(unsealed, len(whole) + 1):
         sealed.rename(sealed.with_suffix(OPEN)).write_bytes(whole[:size])
         one = writer(tmp_path, segment_bytes=1)
         assert one.next_offset == 2
@@ -66,14 +73,33 @@ def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_a_footer(tmp_path: Path
         assert sealed.read_bytes() == whole
 
 
-def test_a_hole_of_zeros_at_the_end_is_cut_off(tmp_path: Path) -> None:
-    """A file that grew before a power cut, while its content did not come to the disk, has lost nothing synced."""
-    archive(tmp_path, [records(0, 3)])
+def test_what_is_archived_and_cut_off_is_named(tmp_path: Path) -> None:
+    """An archiver does not take the loss of archived records for a torn end, at whichever byte they are cut."""
+    found = archive(tmp_path, [records(0, 3)])
     path = segment_file(tmp_path, OPEN)
-    path.write_bytes(path.read_bytes() + bytes(5000))
-    assert all_of(Archive(tmp_path), 0) == records(0, 3)
-    archive(tmp_path, [records(3, 4)])
-    assert all_of(Archive(tmp_path), 0) == records(0, 4)
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        for look in (lambda: writer(tmp_path), lambda: verify_topic(found, TOPIC), lambda: all_of(found, 0)):
+            with pytest.raises(RecordBroken, match=path.name):
+                look()
+    path.unlink()
+    with pytest.raises(RecordBroken, match=TOPIC):
+        writer(tmp_path)
+    with pytest.raises(RecordBroken, match=TOPIC):
+        verify_topic(found, TOPIC)
+
+
+def test_spoilt_ends_are_named(tmp_path: Path) -> None:
+    """The file that says how far the archive goes is under a checksum too."""
+    found = archive(tmp_path, [records(0, 3)])
+    whole = (tmp_path / ENDS).read_bytes()
+    for place in range(len(whole)):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1
+        (tmp_path / ENDS).write_bytes(spoilt)
+        with pytest.raises(RecordBroken, match=str(tmp_path / ENDS)):
+            found.ends()
 
 
 @pytest.mark.parametrize("suffix", [OPEN, SEALED])
@@ -107,10 +133,10 @@ def test_a_broken_record_is_named_by_its_offset_and_never_stepped_over(tmp_path:
 
 
 def test_a_missing_segment_is_named(tmp_path: Path) -> None:
-    """A gap between two segments is an error that names both ends."""
+    """A gap between two segments is an error that names its place."""
     found = archive(tmp_path, (records(at, at + 1) for at in range(4)), segment_bytes=1)
     (tmp_path / TOPIC / f"{1:020}.segment").unlink()
-    with pytest.raises(RecordBroken, match=r"offset 1: .* goes on at offset 2"):
+    with pytest.raises(RecordBroken, match="offset 1: the segment ends here, and the one that goes on is missing"):
         all_of(found, 0)
     assert all_of(found, 2) == records(2, 4)
 
