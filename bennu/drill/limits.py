@@ -1,0 +1,24 @@
+"""Bounds of a drill, and what it calls too long."""
+
+from bennu.members.limits import SILENCE_MS
+
+CALL_TIMEOUT_S = 3.0
+"""Of one attempt."""
+GIVE_UP_S = 60.0
+"""A command without a known outcome for so long counts as unanswered: a finding."""
+PAUSE_FIRST_S, PAUSE_MAX_S = 0.01, 0.25
+MAX_UNDER_WAY = 60_000
+"""Commands that wait for an answer; a cluster that is further behind is overloaded, and nothing can be measured."""
+GAP_TIMEOUT_S = 30.0
+HEALED_WITHIN_S = 10.0
+"""After a fault has healed a new command must succeed within this time, in every partition."""
+WHOLE_TIMEOUT_S = 60.0
+"""Until all nodes follow or lead again."""
+DETECTION_S = SILENCE_MS / 1000
+LASTS = (1, 2, 5)
+"""How many times as long as detection takes a node is stopped or cut off."""
+REPEATS = 5_000
+"""Commands that are sent once more at the end; their replies must be the same bytes."""
+AT_A_TIME = 64
+SHOWN = 5
+"""Examples of each kind of finding in a message."""

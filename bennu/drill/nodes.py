@@ -1,0 +1,148 @@
+"""A cluster of the drill's own: a log, and several CServers over it, each with its own way there."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from bennu import log
+from bennu.drill.relay import Relay
+from bennu.ops import topics
+from bennu.stack.owned import Owned, side_by_side
+from bennu.stack.ports import HOST, free_port
+from bennu.stack.rocketmq import Mode, RocketMQ
+from bennu.stack.service import STOP_GRACE_S, Service, clean_environ
+from bennu.stack.stack import LogKind
+
+ADDRESSES = ("namesrv", "broker")
+"""Settings in a log's URL that name a further peer."""
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """What to run."""
+
+    app: str
+    """module:attribute, as services are told."""
+    app_name: str
+    kind: LogKind
+    nodes: int
+    partitions: int
+    relayed: bool = False
+    """Each node's way to the log goes through a relay that can be cut."""
+    environ: Mapping[str, str] = field(default_factory=clean_environ)
+
+
+class Link:
+    """A node's way to the log."""
+
+    def __init__(self, url: str, relays: list[Relay]) -> None:
+        self.url = url
+        self._relays = relays
+
+    def cut(self, *, silent: bool) -> None:
+        """Nothing gets through, in either direction."""
+        for relay in self._relays:
+            relay.cut(silent=silent)
+
+    def heal(self) -> None:
+        """Everything gets through again."""
+        for relay in self._relays:
+            relay.heal()
+
+
+class Nodes(Owned):
+    """The CServers, by name."""
+
+    def __init__(self, settings: ClusterSettings, folder: Path, links: Mapping[str, Link]) -> None:
+        self.links = links
+        self.services = {name: self._service(settings, folder / name, name) for name in links}
+        self.down: set[str] = set()
+        """Killed on purpose."""
+
+    def _service(self, settings: ClusterSettings, folder: Path, name: str) -> Service:
+        folder.mkdir(parents=True)
+        flags = {
+            "app": settings.app,
+            "log": self.links[name].url,
+            "partitions": str(settings.partitions),
+            "grpc": f"{HOST}:{free_port()}",  # the same after each start, so that callers find it again
+            "node": name,
+        }
+        words = [word for flag, value in flags.items() for word in (f"--{flag}", value)]
+        return Service("cserver", words, folder, environ=settings.environ)
+
+    def start(self) -> None:
+        side_by_side([partial(self._start, service) for service in self.services.values()], stop=self.stop)
+
+    def _start(self, service: Service) -> None:
+        service.start()
+        service.wait_serving()
+
+    def stop(self) -> None:
+        services = list(self.services.values())
+        for service in services:
+            service.send(signal.SIGCONT)  # one that is stopped hears nothing
+            service.send(signal.SIGTERM)
+        with ThreadPoolExecutor() as pool:
+            for ending in [pool.submit(service.wait_ended, STOP_GRACE_S) for service in services]:
+                ending.result()
+
+    async def kill(self, name: str) -> None:
+        """kill -9."""
+        self.down.add(name)
+        await asyncio.to_thread(self.services[name].kill)
+
+    async def restart(self, name: str) -> None:
+        """Start a node that was killed; returns when its ports are bound."""
+        await asyncio.to_thread(self.services[name].start)
+        self.down.discard(name)
+
+    def ended(self) -> str:
+        """What to say of a node that should run and does not; empty if there is none."""
+        for name, service in self.services.items():
+            if name not in self.down and not service.running:
+                return f"{name} has ended, so the drill can't go on:\n{service.last_lines()}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What runs."""
+
+    log_url: str
+    nodes: Nodes
+
+
+@asynccontextmanager
+async def started(settings: ClusterSettings, folder: Path) -> AsyncIterator[Cluster]:
+    """Everything serves inside the block and is gone after it.  Raises `Unavailable` or `BadSettings`."""
+    async with AsyncExitStack() as stack:
+        url = f"sqlite:{folder / 'log'}"
+        if settings.kind is not LogKind.SQLITE:
+            mode = Mode.CLUSTER if settings.kind is LogKind.ROCKETMQ else Mode.LOCAL
+            url = (await stack.enter_async_context(RocketMQ(folder / "rocketmq", mode=mode))).log_url
+        async with log.open(url) as opened:
+            await topics.create_all(opened, settings.app_name, settings.partitions)
+        names = [f"n{number + 1}" for number in range(settings.nodes)]
+        links = {name: await _link(stack, url) if settings.relayed else Link(url, []) for name in names}
+        yield Cluster(url, await stack.enter_async_context(Nodes(settings, folder, links)))
+
+
+async def _link(stack: AsyncExitStack, url: str) -> Link:
+    """The log's URL with a relay in front of each address in it."""
+    relays: list[Relay] = []
+
+    async def relayed(address: str) -> str:
+        relays.append(await stack.enter_async_context(Relay(address)))
+        return relays[-1].address
+
+    parts = urlsplit(url)
+    query = {key: await relayed(text) if key in ADDRESSES else text for key, text in parse_qsl(parts.query)}
+    netloc = await relayed(parts.netloc)
+    return Link(urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe=":"))), relays)

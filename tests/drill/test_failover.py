@@ -1,0 +1,73 @@
+"""`bennu drill failover` on the embedded log: real processes, hit under load."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.running import folder_for_all, running
+from tests.stack.processes import alive
+
+SMALL = ("drill", "failover", "--log", "sqlite", "--rate", "60", "--partitions", "4", "--every-s", "3", "--json")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where the drill makes its temporary folder."""
+    with folder_for_all() as found:
+        (found / "tmp").mkdir(mode=0o711)
+        yield found
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("fault", "runs"), [("kill", 2), ("stop", 1), ("handover", 3)])
+def test_all_promises_are_kept_and_nothing_is_left(folder: Path, fault: str, runs: int) -> None:
+    """Exit code 0; the last line has the numbers; no process, no folder."""
+    flags = ("--fault", fault, "--runs", str(runs))
+    with running(folder, *SMALL, *flags, environ={"TMPDIR": str(folder / "tmp")}) as command:
+        output = command.read_until(f"run {runs} of {runs}")
+        below = command.below()
+        output += command.lines()
+        code = command.process.wait()
+        assert (command.errors(), code) == ("", 0), output
+        assert [line for pid, line in below.items() if alive(pid)] == []
+    assert list((folder / "tmp").iterdir()) == []
+    check(json.loads(output[-1]), fault, runs)
+
+
+def check(numbers: dict[str, Any], fault: str, runs: int) -> None:
+    """What the last line must say."""
+    assert (numbers["fault"], numbers["log"], numbers["runs"]) == (fault, "sqlite", runs)
+    assert [numbers[name] for name in ("lost", "duplicated", "stale_acknowledgements", "problems")] == [0, 0, 0, []]
+    assert numbers["money_conserved"] is numbers["digests_equal"] is True
+    assert 0 < numbers["gap_p50_ms"] <= numbers["gap_p99_ms"] <= numbers["gap_max_ms"]
+    assert numbers["acknowledged"] > numbers["refused"] > 0
+
+
+@pytest.mark.real
+def test_ctrl_c_half_way_leaves_nothing(folder: Path) -> None:
+    """Exit code 130, no process and no temporary folder."""
+    with running(folder, *SMALL, "--runs", "1000", environ={"TMPDIR": str(folder / "tmp")}) as command:
+        command.read_until("run 1 of")
+        below = command.below()
+        command.interrupt()
+        assert command.wait() == 130
+        assert command.errors() == "interrupted\n"
+        assert [line for pid, line in below.items() if alive(pid)] == []
+    assert list((folder / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--fault", "cut"), "--fault cut needs --log rocketmq"),
+        (("--target", "sqlite:/nowhere", "--fault", "kill"), "say --fault handover, or leave --target out"),
+    ],
+)
+def test_what_cant_be_done_is_said_at_once(folder: Path, flags: tuple[str, ...], problem: str) -> None:
+    """Exit code 78, and what to do instead."""
+    with running(folder, "drill", "failover", *flags) as command:
+        assert command.process.wait() == 78
+        assert problem in command.errors()
