@@ -22,9 +22,9 @@ SHARED = frozenset(
 
 OWN: dict[str, frozenset[str]] = {
     "archiver": frozenset({"once", "segment_age_s", "segment_bytes"}),
-    "cserver": frozenset({"advertise", "grpc", "window_age_ms", "window_count"}),
+    "cserver": frozenset({"advertise", "grpc", "postgres", "snapshot_every_s", "window_age_ms", "window_count"}),
     "qserver": frozenset({"postgres"}),
-    "saga": frozenset[str](),
+    "saga": frozenset({"postgres", "snapshot_every_s"}),
 }
 
 SECRETS = frozenset({"log_access_key", "log_secret_key", "postgres"})

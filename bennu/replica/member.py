@@ -71,6 +71,7 @@ class Member(ABC, Generic[F, P, O]):
         self.log = node.log
         self.group = node.group
         self._candidate = node.candidate
+        self._snapshots = node.snapshots
         self._memory: tuple[Replica, F] | None = None
         self._seat = OwnSeat(self.number)
         self._turn = asyncio.Event()
@@ -156,17 +157,27 @@ class Member(ABC, Generic[F, P, O]):
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def _begin(self, clock: Clock) -> tuple[Replica, F]:
+    async def _begin(self, clock: Clock) -> tuple[Replica, F]:
         fold = self.new_fold()
-        state = ReplicaState(fold, partition=self.number, partitions=self.partitions)
-        return Replica(self.log, Position(self.topic), state, clock=clock), fold
+
+        def blank() -> ReplicaState:
+            nonlocal fold
+            fold = self.new_fold()
+            return ReplicaState(fold, partition=self.number, partitions=self.partitions)
+
+        kept = await self._snapshots.begin(self.log, self.topic, blank) if self._snapshots else None
+        state, position = kept or (blank(), Position(self.topic))
+        return Replica(self.log, position, state, clock=clock), fold
+
+    async def _remember(self, clock: Clock) -> None:
+        self._memory = await self._begin(clock)
 
     async def look(self, clock: Clock) -> None:
         """Read what the journal says by now, and claim nothing.  Raises `BadSettings` where this app must not lead.
 
         To be done for all partitions before `run`: a wrong app then takes none of them from its leader.
         """
-        self._memory = replica, fold = self._begin(clock)
+        self._memory = replica, fold = await self._begin(clock)
         await replica.journal.read_to_tail()
         self.check(fold)
 
@@ -174,8 +185,9 @@ class Member(ABC, Generic[F, P, O]):
         """Until stopped.  Raises `Final` errors; anything that can be mended by rebuilding is."""
         self._observed = observed
         while not stopping.is_set():
-            if self._memory is None:
-                self._memory = self._begin(clock)
+            if self._memory is None and not await unless(stopping, self._remember(clock)):
+                return
+            assert self._memory is not None
             replica, fold = self._memory
             try:
                 if not await unless(stopping, self._follow(replica)):
@@ -197,16 +209,24 @@ class Member(ABC, Generic[F, P, O]):
     async def _follow(self, replica: Replica) -> None:
         """Evolve what others append; returns when it is this process's turn to propose."""
         self._turn.clear()
-        following = follow(replica, moved=self._step, caught_up=lambda: self._now(SEAT_PART_FOLLOWS))
-        tail, turn = asyncio.create_task(following), asyncio.create_task(self._turn.wait())
-        try:
-            await asyncio.wait((tail, turn), return_when=asyncio.FIRST_COMPLETED)
-            if tail.done():
-                tail.result()
-        finally:
-            for task in (tail, turn):
-                task.cancel()
-            await asyncio.wait((tail, turn))
+        await unless(self._turn, self._evolve(replica))
+
+    async def _evolve(self, replica: Replica) -> None:
+        """For ever; where there are snapshots, standing still for the ones that are due."""
+        while True:
+            following = follow(replica, moved=self._step, caught_up=lambda: self._now(SEAT_PART_FOLLOWS))
+            if self._snapshots is None:
+                return await following
+            tail, due = asyncio.create_task(following), asyncio.create_task(self._snapshots.due(self.topic))
+            try:
+                await asyncio.wait((tail, due), return_when=asyncio.FIRST_COMPLETED)
+                if tail.done():
+                    tail.result()
+            finally:
+                for task in (tail, due):
+                    task.cancel()
+                await asyncio.wait((tail, due))
+            await self._snapshots.take(replica.state, replica.position)
 
     def _step(self) -> None:
         assert self._memory is not None

@@ -100,7 +100,16 @@ class ReplicaState:
     # --- snapshots
 
     def dump(self) -> Iterator[bytes]:
-        """Everything, as slices, each led by a byte that says of what; the state must stand still meanwhile."""
+        """Everything, as slices, each led by a byte that says of what; the state must stand still meanwhile.
+
+        Raises `Unfit` for a state that msgpack has no form for.
+        """
+        try:
+            yield from self._slices()
+        except (msgspec.EncodeError, OverflowError, TypeError) as error:
+            raise Unfit(f"a state can't be stored: {type(error).__name__}: {error}") from error
+
+    def _slices(self) -> Iterator[bytes]:
         inputs = [position.SerializeToString() for position in self.inputs.values()]
         yield _OWN + encode((self.recorded_at_us, inputs, self.sources, self.outboxes))
         for part, slices in ((_WINDOW, self.window.dump()), (_FOLD, self.fold.dump())):

@@ -80,7 +80,7 @@ def test_a_close_name_is_suggested(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("partitons = 2", "no key is called partitons; did you mean partitions?"),
-        ("[cserver]\npostgres = 'x'", "no key is called cserver.postgres"),
+        ("[cserver]\nonce = true", "no key is called cserver.once"),
         ("[cserve]\ngrpc = 'x'", "no key is called cserve"),
         ("cserver = 3", "cserver must be a table"),
         ("partitions = 0", "bennu.toml: partitions: "),

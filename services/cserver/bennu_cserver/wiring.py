@@ -24,6 +24,7 @@ from bennu.replica.clock import Clock, SystemClock
 from bennu.replica.leader import Candidate
 from bennu.replica.member import run_all
 from bennu.replica.node import Node
+from bennu.snapshots.follower import snapshots_at
 from bennu_cserver import inspection, peer_service, stream
 from bennu_cserver.edge import Edge
 from bennu_cserver.intake import Intake
@@ -82,7 +83,8 @@ def node_of(app: App, settings: CServerSettings, log: Log, *, clock: Clock, me: 
     """This process among the others of its service."""
     window_count = max(1, settings.window_count // settings.partitions)
     candidate = Candidate(me.node, window_count, settings.window_age_ms)
-    return Node(log, candidate, Group(log, topics.members(app.name), me, clock=clock))
+    snapshots = snapshots_at(settings.postgres, every_s=settings.snapshot_every_s, name=me.node)
+    return Node(log, candidate, Group(log, topics.members(app.name), me, clock=clock), snapshots)
 
 
 def advertised(settings: CServerSettings, port: int) -> str:

@@ -11,6 +11,7 @@ from bennu.replica.clock import SystemClock
 from bennu.replica.leader import Candidate
 from bennu.replica.member import run_all
 from bennu.replica.node import Node
+from bennu.snapshots.follower import snapshots_at
 from bennu_saga.definitions import Definitions
 from bennu_saga.member import Member, look_at_all
 from bennu_saga.observed import Observed
@@ -26,7 +27,8 @@ async def main(settings: SagaSettings, running: Running) -> None:
     async with open_log(settings) as log:
         members_log = topics.members(definitions.app.name)
         group = Group(log, members_log, Identity("saga", running.node), clock=clock)
-        node = Node(log, candidate, group)
+        snapshots = snapshots_at(settings.postgres, every_s=settings.snapshot_every_s, name=running.node)
+        node = Node(log, candidate, group, snapshots)
         members = [
             Member(definitions, (number, settings.partitions), node=node) for number in range(settings.partitions)
         ]
