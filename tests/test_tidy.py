@@ -35,6 +35,7 @@ BROAD_EXCEPTS = {
 
 SIGNATURES_OF_OTHERS = {
     ("examples/bank/demo.py", "demo"): "typer makes a flag of each parameter",
+    ("examples/bank/drill_failover.py", "failover"): "typer makes a flag of each parameter",
     ("examples/bank/drill_restore.py", "restore"): "typer makes a flag of each parameter",
     ("benchmarks/commands.py", "measure"): "typer makes a flag of each parameter",
     ("benchmarks/hot_partition.py", "measure"): "typer makes a flag of each parameter",

@@ -104,4 +104,5 @@ def status(reason: str) -> bytes:
     """A refusal as gRPC carries it."""
     detail = Any()
     detail.Pack(ErrorInfo(reason=reason, domain="bennu"))
-    return Status(code=FAILED_PRECONDITION, message=reason, details=[detail]).SerializeToString()
+    found: bytes = Status(code=FAILED_PRECONDITION, message=reason, details=[detail]).SerializeToString()
+    return found
