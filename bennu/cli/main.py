@@ -5,7 +5,20 @@ from collections.abc import Sequence
 
 import typer
 
-from bennu.cli import archive, dev, drill, journal, members, programs, protos, snapshots, topics, version
+from bennu.cli import (
+    archive,
+    dev,
+    drill,
+    inspection,
+    journal,
+    members,
+    programs,
+    protos,
+    repair,
+    snapshots,
+    topics,
+    version,
+)
 from bennu.cli.told import run_told
 from bennu.stack import commands as stack
 
@@ -19,10 +32,11 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (programs, dev, members, archive, snapshots, version):
+    for module in (programs, dev, members, repair, archive, snapshots, version):
         module.register(app)
     app.add_typer(topics.app, name="topics")
     app.add_typer(journal.app, name="journal")
+    app.add_typer(inspection.app, name="inspect")
     app.add_typer(drill.app, name="drill")
     app.add_typer(snapshots.app, name="snapshots")
     app.add_typer(protos.app, name="protos")
