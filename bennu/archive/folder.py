@@ -31,9 +31,6 @@ SEALED, OPEN, ENDS = ".segment", ".open", "ends"
 class SealedSegments(Protocol):
     """Keeps whole segments."""
 
-    def topics(self) -> Sequence[str]:
-        """Those that have a place here."""
-
     def firsts(self, topic: str) -> Sequence[int]:
         """First offsets of the topic's sealed segments."""
 
@@ -52,9 +49,6 @@ class SealedFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-
-    def topics(self) -> Sequence[str]:
-        return sorted(path.name for path in self._root.iterdir() if path.is_dir()) if self._root.is_dir() else []
 
     def firsts(self, topic: str) -> Sequence[int]:
         return firsts_in(self._root / topic, SEALED)

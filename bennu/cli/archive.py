@@ -1,4 +1,4 @@
-"""`bennu archive verify` and `bennu restore`: is what was archived whole, and a log built from it."""
+"""`bennu archive verify`, `bennu restore`, `bennu snapshots keep` and `put-back`: what is done with an archive."""
 
 import asyncio
 import json
@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bennu.cli.options import AsJson, Config, LogUrl, open_log
+from bennu.cli.snapshots import app as snapshots
+from bennu.cli.snapshots import store_of
 from bennu.cli.told import run_told
 from bennu.errors import BadSettings
 
 if TYPE_CHECKING:
     from bennu.archive.folder import Archive
+    from bennu.archive.snapshots import Moved
 
+To = Annotated[Path, typer.Option("--to", envvar="BENNU_ARCHIVE", help="Folder of the archive.")]
 From = Annotated[Path, typer.Option("--from", envvar="BENNU_ARCHIVE", help="Folder of the archive.")]
 Topics = Annotated[list[str] | None, typer.Option("--topic", help="Only these, each by its own flag.")]
 
@@ -51,7 +55,9 @@ def run_verify(arguments: Sequence[str]) -> int:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    snapshots.command("keep")(keep)
+    snapshots.command("put-back")(put_back)
 
     @app.command()
     def restore(
@@ -77,6 +83,30 @@ def register(app: typer.Typer) -> None:
                 f"{done['topic']:32} offsets 0 to {done['last']} are as archived ({done['written']} written now); "
                 f"what came after {done['last']} is lost"
             )
+
+
+def keep(*, folder: To, config: Config = "", as_json: AsJson = False) -> None:
+    """Copy the snapshots in Postgres, which BENNU_POSTGRES names, to the folder of an archive."""
+    from bennu.archive.snapshots import keep as keep_all
+
+    _show_moved(asyncio.run(keep_all(store_of(config), _archive(folder))), as_json=as_json)
+
+
+def put_back(*, folder: From, config: Config = "", as_json: AsJson = False) -> None:
+    """Write the snapshots in the folder of an archive into Postgres; not those that know more than the archive."""
+    from bennu.archive.snapshots import put_back as put_all_back
+
+    _show_moved(asyncio.run(put_all_back(store_of(config), _archive(folder))), as_json=as_json)
+
+
+def _show_moved(moved: Sequence["Moved"], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"snapshots": [one._asdict() for one in moved]}))
+        return
+    for one in moved:
+        typer.echo(f"{one.topic:32} offset {one.offset}: " + (one.passed_over or "copied"))
+    if not moved:
+        typer.echo("no snapshot is there")
 
 
 def _archive(folder: Path) -> "Archive":

@@ -83,7 +83,7 @@ def command(kind: str, new_fold: NewFold) -> Callable[..., None]:
         if partition is not None and partition >= partitions:
             raise BadSettings(f"--partition {partition}: there are {partitions}, from 0 on; say --partitions")
         journals = Journals(load(app_name), kind, partitions, new_fold)
-        store = _store(config)
+        store = store_of(config)
 
         async def work() -> list[dict[str, object]]:
             async with _log(log, config) as opened:
@@ -109,7 +109,7 @@ def register(to: typer.Typer) -> None:
 @app.command("list")
 def list_snapshots(*, app_name: MaybeApp = "", config: Config = "", as_json: AsJson = False) -> None:
     """Print the snapshots that are there, of each journal the newest first; what is wrong with one, too."""
-    found = asyncio.run(_store(config).find())
+    found = asyncio.run(store_of(config).find())
     wanted = load(app_name).name if app_name else ""
     plain = [_described(each) for each in found if not wanted or each.topic.startswith(f"{wanted}-")]
     if as_json:
@@ -159,7 +159,8 @@ def _show_taken(taken: list[dict[str, object]], *, as_json: bool) -> None:
         typer.echo(said.format_map(each))
 
 
-def _store(config: str) -> "SnapshotStore":
+def store_of(config: str) -> "SnapshotStore":
+    """The one that BENNU_POSTGRES names, or the file.  Raises `BadSettings`."""
     from bennu.snapshots.store import SnapshotStore
 
     dsn = setting("postgres", config)
