@@ -18,6 +18,8 @@ from bennu.v1.position_pb2 import LogPosition, StreamCursor
 from tests.journal_writer import Entry, JournalWriter
 
 TOPIC = "bank-events-0"
+INPUT = "bank-imports-0"
+"""An input log that no service of ours reads."""
 BEGAN_US = 1_720_000_000_000_000
 WINDOW = (40, 3_600_000)
 """Replies that these replicas keep, and for how long: few, so that some are forgotten."""
@@ -55,7 +57,7 @@ class Bank:
         self._now_us += self._chance.randrange(1_000, 5_000_000)
         entries = [Entry(self._id(), self._events()) for _ in range(self._chance.randrange(1, 9))]
         batch = self.writer.build(entries, recorded_at_us=self._now_us)
-        batch.inputs.append(LogPosition(topic="bank-commands-0", offset=len(self.ids)))
+        batch.inputs.append(LogPosition(topic=INPUT, offset=len(self.ids)))
         batch.sources.append(StreamCursor(stream=f"bank-saga-{self._chance.randrange(3)}", last_no=len(self.ids)))
         await self.writer.take(batch)
 

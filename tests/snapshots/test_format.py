@@ -14,7 +14,7 @@ from bennu.replica.state import ReplicaState
 from bennu.replica.window import ReplyWindow
 from bennu.snapshots import format as snapshot_format
 from bennu.snapshots.format import Draft, Header, Slices, decode_header, digest_of
-from tests.snapshots.replicas import BEGAN_US, Bank, content, new_state, replica
+from tests.snapshots.replicas import BEGAN_US, INPUT, Bank, content, new_state, replica
 
 SEEDS = range(20261125, 20261125 + 6)
 
@@ -66,7 +66,7 @@ def test_what_was_put_in_comes_out(seed: int, small_chunks: None) -> None:
     assert [found.window.get(i) for i in bank.ids] == [state.window.get(i) for i in bank.ids]
     assert [found.window.forgotten(i) for i in bank.ids] == [state.window.forgotten(i) for i in bank.ids]
     assert any(map(state.window.forgotten, bank.ids)), "nothing was forgotten, so nothing is shown"
-    assert found.input_offset("bank-commands-0") == len(bank.ids)
+    assert found.input_offset(INPUT) == len(bank.ids)
     assert found.sources == state.sources
     assert found.recorded_at_us == state.recorded_at_us
 
