@@ -13,7 +13,13 @@ from google.protobuf.message import Message
 from grpc import StatusCode
 
 from bennu.domain.app import App, QueryRule
-from bennu.limits import ELSEWHERE_COMMANDS, LEADER_WAIT_MS, REPLY_TIMEOUT_MS, RETRY_FIRST_MS, RETRY_HINT_MS
+from bennu.limits import (
+    ELSEWHERE_COMMANDS,
+    LEADER_WAIT_MS,
+    REPLY_TIMEOUT_MS,
+    RETRY_FIRST_MS,
+    RETRY_HINT_MS,
+)
 from bennu.members.directory import Claim
 from bennu.members.group import Group
 from bennu.v1.stream_pb2 import DryRun
@@ -52,6 +58,7 @@ class Routes:
         self._peers = peers
         self._elsewhere = 0
         """Commands that wait for another process, or for one to lead."""
+        self._changes: dict[int, asyncio.Task[None]] = {}
         self._told = [0] * len(members)
         """The newest batch of each partition that a caller of this process was told of: it reads its own writes."""
 
@@ -163,11 +170,11 @@ class Routes:
         """Ask whoever leads, and the next one when that gave no answer.  Raises `Unsettled`."""
         now_s = asyncio.get_running_loop().time
         until_s = min(deadline_s, now_s() + REPLY_TIMEOUT_MS / 1000)
-        led_until_s = now_s()
+        led_until_s, pause_ms = now_s(), RETRY_FIRST_MS
         while now_s() < until_s and now_s() < led_until_s + LEADER_WAIT_MS / 1000:
-            partition, claim = self.led(number), self._group.leader(number)
+            partition, claim = self._leader(number)
             try:
-                if partition is not None and not partition.stopping:
+                if partition is not None:
                     led_until_s = now_s()
                     return await here(partition)
                 if claim is not None:
@@ -180,8 +187,28 @@ class Routes:
                     raise
             if claim is None and self._group.leaving:
                 break
-            await self._group.wait_changed(min(until_s - now_s(), RETRY_FIRST_MS / 1000 * (1 + random.random())))  # noqa: S311 - jitter
+            if self._leader(number) == (partition, claim):
+                patience_s = pause_ms / 1000 * (1 + random.random())  # noqa: S311 - jitter
+                await asyncio.wait((self._change(number),), timeout=min(until_s - now_s(), patience_s))
+                pause_ms = min(2 * pause_ms, RETRY_HINT_MS)
         raise Unsettled(UNKNOWN)
+
+    def _leader(self, number: int) -> tuple[Partition | None, Claim | None]:
+        """The partition if it is led here, and who else leads it, as far as is known."""
+        partition = self.led(number)
+        return (None if partition is None or partition.stopping else partition), self._group.leader(number)
+
+    def _change(self, number: int) -> asyncio.Task[None]:
+        """Ends when another one leads.  One task for all who wait: they may be thousands, and heartbeats are many."""
+        found = self._changes.get(number)
+        if found is None or found.done():
+            found = self._changes[number] = asyncio.create_task(self._until_changed(number))
+        return found
+
+    async def _until_changed(self, number: int) -> None:
+        before = self._leader(number)
+        while self._leader(number) == before:
+            await self._group.wait_changed(LEADER_WAIT_MS / 1000)
 
     async def _while_it_leads(
         self, number: int, claim: Claim, there: Callable[[Claim], Awaitable[tuple[T, str]]], *, until_s: float
@@ -189,12 +216,10 @@ class Routes:
         """One attempt at another process; given up when it is known to lead no more.  Raises `Unsettled`."""
         call = asyncio.ensure_future(there(claim))
         try:
-            while not call.done() and self._group.leader(number) == claim:
-                changed = asyncio.ensure_future(self._group.wait_changed(until_s - asyncio.get_running_loop().time()))
-                await asyncio.wait((call, changed), return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-                if asyncio.get_running_loop().time() >= until_s:
-                    break
+            left_s = until_s - asyncio.get_running_loop().time()
+            if self._leader(number)[1] == claim:
+                change = self._change(number)
+                await asyncio.wait((call, change), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if not call.done():
                 raise Unsettled(UNKNOWN)
             return call.result()
