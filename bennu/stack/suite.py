@@ -10,7 +10,7 @@ What the log needs is made first; services that can do without Postgres start be
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,9 @@ class SuiteSettings:
 class Suite(Owned):
     """The running parts."""
 
+    told_of_postgres: Collection[str] = ("qserver",)
+    """Services; the others begin without snapshots, and without waiting for Postgres."""
+
     def __init__(self, settings: SuiteSettings, folder: Path) -> None:
         self.settings = settings
         self.folder = folder.absolute()
@@ -64,10 +67,10 @@ class Suite(Owned):
         """Boot everything; returns when all three services are ready.  Raises `Unavailable` or `BadSettings`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         names = ["cserver", "saga", "qserver"]
-        if self.stack.rocketmq is not None:
+        if self.stack.rocketmq is not None or "cserver" in self.told_of_postgres:
             self.stack.start()
             self.fill_log()
-            asyncio.run(self._make_topics())
+            self.make_topics()
             starts = [partial(self._start_service, name) for name in names]
         else:
             self.fill_log()
@@ -87,12 +90,16 @@ class Suite(Owned):
         environ = dict(settings.environ)
         if name == "cserver":
             flags += ["--grpc", settings.grpc]
-        if name == "qserver":
+        if name in self.told_of_postgres:
             environ["BENNU_POSTGRES"] = self.dsn  # not a flag: everybody on a machine can see those
             environ.pop("BENNU_POSTGRES_FILE", None)
         service = self.services[name] = Service(name, flags, self.folder, environ=environ)
         service.start()
         service.wait_serving()
+
+    def make_topics(self) -> None:
+        """Those that an operator would make."""
+        asyncio.run(self._make_topics())
 
     async def _make_topics(self) -> None:
         from bennu import log

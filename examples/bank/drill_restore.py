@@ -97,6 +97,8 @@ class Drill:
         async with RebuiltSuite(self._settings, self._folder / "suite", archive=self._archive) as suite:
             self.found["rebuilt_seconds"] = round(time.monotonic() - began_s, 3)
             ends = {topic["topic"]: topic["last"] + 1 for topic in suite.restored}
+            self.found |= {"snapshots_put_back": suite.put_back, "began_from_snapshots": suite.began_from_snapshots}
+            self._check("snapshots_used", suite.began_from_snapshots > 0, "no service began from a snapshot")
             await self._compare(suite, before, ends)
             await self._go_on(suite)
 
@@ -122,6 +124,8 @@ class Drill:
         working = asyncio.create_task(self._load.run(suite.grpc))
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
+                await self._load.until(transfers // 2)
+                self.found["snapshots_kept"] = await asyncio.to_thread(rebuilding.take_snapshots, suite, self._archive)
                 await self._load.until(transfers)
             await asyncio.to_thread(rebuilding.kill_services, suite, [archiver])
         finally:
