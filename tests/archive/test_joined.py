@@ -1,7 +1,8 @@
 """The archive and the log, read as one, keep every promise of a log."""
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from bennu.archive.joined import JoinedLog
 from bennu.errors import BadSettings, OffsetGone, RecordBroken
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.log.port import Log, Record
+from bennu.ops.logs import open_log
+from bennu.ops.settings import load
+from bennu_saga.settings import SagaSettings
 from tests.archive.files import TOPIC, archive, record, records, segment_file
 from tests.log.conformance import LogConformance, Rig
 from tests.log.helpers import bodies, fails, run, take
@@ -91,6 +95,25 @@ def test_what_expires_under_a_reader_comes_from_the_archive(tmp_path: Path) -> N
             assert following[0].offset == got[-1].offset + 1
             got = following
         await reading.aclose()
+
+    run(body())
+
+
+def test_a_service_that_is_told_of_an_archive_reads_it(tmp_path: Path) -> None:
+    """What a service opens as its log gives what only the archive has, from the folder that its settings name."""
+    archive(tmp_path / "archive", [records(0, 5)])
+    url = f"sqlite:{tmp_path / 'log'}"
+    flags = ["--app", "bank.app:app", "--log", url, "--archive", str(tmp_path / "archive")]
+
+    async def body() -> None:
+        async with open_log(load(SagaSettings, flags, {})) as log:
+            await log.create(TOPIC)
+            for one in records(0, END):
+                await log.append(TOPIC, one.body)
+            with closing(sqlite3.connect(tmp_path / "log" / f"{TOPIC}.sqlite", isolation_level=None)) as file:
+                file.execute("DELETE FROM record WHERE offset < 5")
+            assert await log.bounds(TOPIC) == (0, END)
+            assert await take(log, TOPIC, start=0, count=END) == records(0, END)
 
     run(body())
 

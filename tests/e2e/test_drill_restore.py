@@ -9,8 +9,7 @@ from bank.app import app
 from bank.v1.events_pb2 import AccountOpened
 from bennu.drill.rebuilding import Records, command_ids, differences, state_digests
 from bennu.log.memory import MemoryBroker, MemoryLog
-from tests.cli.running import folder_for_all
-from tests.cli.shell import run as run_command
+from tests.cli.running import folder_for_all, running
 from tests.journal_writer import Entry, JournalWriter
 from tests.log.helpers import run
 
@@ -24,16 +23,18 @@ HOLDS = (
     "nothing_archived_missing",
     "replies_equal",
     "archive_goes_on",
+    "snapshots_used",
 )
 
 
 @pytest.mark.real
 def test_a_bank_is_built_again_from_its_archive() -> None:
     """Killed under load and destroyed, the bank comes back with all that was archived, and the loss is stated."""
-    with folder_for_all() as folder:
-        ended = run_command(("drill", "restore", "--log", "sqlite", "--transfers", 200, "--json"), folder=folder)
-    assert ended.code == 0, ended.err
-    found = json.loads(ended.out.splitlines()[-1])
+    drill = ("drill", "restore", "--log", "sqlite", "--transfers", "200", "--json")
+    with folder_for_all() as folder, running(folder, *drill) as command:
+        said = list(command.lines())
+        assert command.wait() == 0, command.errors()
+    found = json.loads(said[-1])
     assert found["ok"] is True
     assert found["problems"] == []
     assert [name for name in HOLDS if found[name] is not True] == []
