@@ -12,7 +12,7 @@ from bennu.replica.clock import Clock, SystemClock
 from bennu.replica.journal import Position
 from bennu.replica.state import ReplicaState
 from bennu.snapshots.format import Draft
-from bennu.snapshots.limits import LOOK_EVERY_S, PAUSE_MS
+from bennu.snapshots.limits import LOOK_EVERY_S
 from bennu.snapshots.restore import NewState, Restored, restore
 from bennu.snapshots.store import SnapshotStore
 
@@ -67,7 +67,7 @@ class Snapshots:
     async def _write(self, state: ReplicaState, position: Position) -> None:
         began_us = self._clock.monotonic_us()
         try:
-            written = await self._store.write(Draft(state, position, created_at_us=self._clock.wall_us()), turn=_pause)
+            written = await self._store.write(Draft(state, position, created_at_us=self._clock.wall_us()))
         except BennuError as error:
             logger.warning("no snapshot was taken", topic=position.topic, reason=str(error))
             return
@@ -80,11 +80,6 @@ class Snapshots:
             bytes=written.header.size,
             took_ms=took_ms,
         )
-
-
-async def _pause() -> None:
-    """The rest of the process has most of the time: it may lead other partitions."""
-    await asyncio.sleep(PAUSE_MS / 1000)
 
 
 def snapshots_at(dsn: SecretStr | None, *, every_s: float, name: str) -> Snapshots | None:

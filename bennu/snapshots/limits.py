@@ -12,7 +12,8 @@ LOOK_EVERY_S = 60.0
 """How often it looks whether one is due: another process may have taken one."""
 
 PAUSE_MS = 2
-"""What a follower leaves to others between two slices, each of well under a millisecond of work."""
+"""Left to others between two slices, each of well under a millisecond of work: to a loop that leads other partitions,
+and to a disk that the log may share with Postgres."""
 
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0

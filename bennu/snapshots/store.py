@@ -16,7 +16,7 @@ from asyncpg import exceptions as pg
 from bennu.errors import BadSettings, Final, Unavailable
 from bennu.ops.postgres import AWAY, MISTAKEN, SCHEMA_LOCK, check_ports
 from bennu.snapshots.format import Draft, Header
-from bennu.snapshots.limits import CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP, WRITE_TIMEOUT_S
+from bennu.snapshots.limits import CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP, PAUSE_MS, WRITE_TIMEOUT_S
 
 _MAKE = """
 CREATE SCHEMA IF NOT EXISTS bennu;
@@ -106,7 +106,10 @@ class SnapshotStore:
             return age_s
 
     async def write(self, draft: Draft, *, keep: int = KEEP, turn: Turn | None = None) -> Written:
-        """Write it, and forget all but the newest `keep` of its topic: both in one transaction, or nothing."""
+        """Write it, and forget all but the newest `keep` of its topic: both in one transaction, or nothing.
+
+        `turn` is awaited between slices; by default others have a turn of `PAUSE_MS`.
+        """
         async with self._connection() as connection:
             await self._make(connection)
             async with connection.transaction():
@@ -115,7 +118,7 @@ class SnapshotStore:
                     "snapshot_chunks",
                     schema_name="bennu",
                     columns=("snapshot", "number", "body"),
-                    records=_rows(number, draft, turn),
+                    records=_rows(number, draft, turn or pause),
                     timeout=WRITE_TIMEOUT_S,
                 )
                 header = draft.header()
@@ -151,13 +154,16 @@ class SnapshotStore:
                 connection.terminate()  # what was not committed is rolled back; closing could hang
 
 
-async def _rows(number: int, draft: Draft, turn: Turn | None) -> AsyncIterator[tuple[int, int, bytes]]:
+async def pause() -> None:
+    """The rest of the process, and of the machine, has most of the time."""
+    await asyncio.sleep(PAUSE_MS / 1000)
+
+
+async def _rows(number: int, draft: Draft, turn: Turn) -> AsyncIterator[tuple[int, int, bytes]]:
     count = 0
     for chunk in draft.chunks():
-        if chunk is not None:
-            yield number, count, chunk
-            count += 1
-        elif turn is not None:
+        if chunk is None:
             await turn()
         else:
-            await asyncio.sleep(0)
+            yield number, count, chunk
+            count += 1
