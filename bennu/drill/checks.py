@@ -46,15 +46,17 @@ class Findings:
         return [f"{len(ids)} {name}: {', '.join(ids[:SHOWN])}" for name, ids in found if ids]
 
 
-def judge(calls: Sequence[Call], journals: Sequence[Journal]) -> Findings:
-    """I1, I2, I3, I6 and I12 over everything that was asked."""
+def judge(calls: Sequence[Call], journals: Sequence[Journal], *, name: str = "") -> Findings:
+    """I1, I2, I3, I6 and I12 over all that was asked; commands whose ids do not begin with `name` are others'."""
     findings = Findings()
     entries = _merged(journals)
     void = frozenset[str]().union(*(journal.void for journal in journals))
     findings.duplicated = [command_id for command_id, found in entries.items() if len(found) > 1]
     asked = {call.command.command_id: call.command for call in calls}
     findings.not_asked = [
-        command_id for command_id, found in entries.items() if not _is_asked(asked.get(command_id), found)
+        command_id
+        for command_id, found in entries.items()
+        if command_id.startswith(name) and not _is_asked(asked.get(command_id), found)
     ]
     for call in calls:
         command_id = call.command.command_id

@@ -25,6 +25,8 @@ class Scene:
     log: Log
     watch: Watch
     load: Load
+    shared: bool
+    """Others use this cluster, too."""
 
 
 async def judge(result: Result, scene: Scene, chance: random.Random) -> None:
@@ -38,7 +40,7 @@ async def judge(result: Result, scene: Scene, chance: random.Random) -> None:
     except Diverged as difference:
         result.problems.append(str(difference))
         return
-    result.findings = checks.judge(load.calls, journals)
+    result.findings = checks.judge(load.calls, journals, name=workload.name if scene.shared else "")
     checks.judge_repeats(result.findings, load.calls, repeats)
     _count(result, load, journals, repeated=len(repeats))
     unequal = await _unequal(scene, journals)

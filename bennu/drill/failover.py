@@ -82,7 +82,7 @@ class _Drill:
             runs = _Runs(self._plan, self._target, self._workload, load=load, watch=self._watch)
             result = await self._under_load(runs, load, say)
             say("the load has ended; now every answer is judged against the journals ...")
-            scene = Scene(self._workload, self._log, self._watch, load)
+            scene = Scene(self._workload, self._log, self._watch, load, shared=self._target.nodes is None)
             await ending.judge(result, scene, self._chance("repeats"))
             return result
 
@@ -177,7 +177,7 @@ class _Runs:
         number = self._chance.choice(self._watch.led_by(victim))
         heir = self._chance.choice([node for node in self._nodes if node != victim])
         _, epoch = self._watch.leader(number)
-        silence = Silence(number)
+        silence = Silence(time.monotonic(), number)
         self._load.watchers.append(silence)
         await self._watch.ask_handover(number, heir)
         what = f"{victim} hands partition {number} over to {heir}"

@@ -2,6 +2,7 @@
 
 import random
 import signal
+from abc import ABC, abstractmethod
 from enum import StrEnum
 
 from bennu.drill.limits import DETECTION_S, LASTS
@@ -21,7 +22,7 @@ class FaultKind(StrEnum):
     """One of its partitions is to be led by another node, in order."""
 
 
-class Fault:
+class Fault(ABC):
     """One fault of one node.  `lasts_s` is None when it heals once others lead."""
 
     def __init__(self, nodes: Nodes, victim: str, lasts_s: float | None, *, text: str) -> None:
@@ -30,13 +31,13 @@ class Fault:
         self.lasts_s = lasts_s
         self.text = text
 
+    @abstractmethod
     async def strike(self) -> None:
         """From here on the clock runs."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def heal(self) -> None:
         """The node is as it was."""
-        raise NotImplementedError
 
 
 class Kill(Fault):

@@ -46,9 +46,10 @@ class FirstAnswers:
 
 
 class Silence:
-    """A watcher: when which batch of one partition was acknowledged."""
+    """A watcher: when which batch of one partition was acknowledged, from a moment on."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, since_s: float, number: int) -> None:
+        self._since_s = since_s
         self._number = number
         self._heard: list[tuple[float, int]] = []
         self._more = asyncio.Event()
@@ -65,9 +66,8 @@ class Silence:
             self._more.clear()
             await self._more.wait()
         first_s = min(at_s for at_s, number in self._heard if number > batch_no)
-        return first_s - max(
-            (at_s for at_s, number in self._heard if number <= batch_no and at_s <= first_s), default=0
-        )
+        before = [at_s for at_s, number in self._heard if number <= batch_no and at_s <= first_s]
+        return first_s - max(before, default=self._since_s)
 
 
 def nearest_rank(values: Sequence[float], percent: float) -> float:

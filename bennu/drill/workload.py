@@ -15,6 +15,8 @@ class Workload(Protocol):
 
     app: App
     partitions: int
+    name: str
+    """With which all its command ids begin."""
 
     def prepare(self) -> Iterator[Sequence[tuple[str, Message]]]:
         """(id, command) of each step before the load, one step after another."""

@@ -33,7 +33,7 @@ class BankLoad:
     def __init__(self, partitions: int, *, seed: int, name: str) -> None:
         """`name` keeps its accounts and ids apart from those of other drills."""
         self.partitions = partitions
-        self._name = name
+        self.name = name
         self._chance = random.Random(f"{seed}/load")
         self._accounts = [f"{name}-acc-{number}" for number in range(ACCOUNTS_PER_PARTITION * partitions)]
 
@@ -48,7 +48,7 @@ class BankLoad:
     def commands(self) -> Iterator[tuple[str, Message]]:
         """For ever."""
         for number in count():
-            name = f"{self._name}-{number}"
+            name = f"{self.name}-{number}"
             source, target = self._chance.sample(self._accounts, 2)
             amount_minor = self._chance.randint(1, LARGEST_MINOR)
             kind = self._chance.random()

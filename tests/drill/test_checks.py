@@ -129,6 +129,9 @@ def test_what_nobody_asked_for_is_found() -> None:
         history.tell("in", 4).command = history.asked("out").command._replace(command_id="more")
         history.calls.pop()
 
+    _, history, journal = asyncio.run(judged(nobody))
+    assert judge(history.calls, [journal], name="i").not_asked == ["in"]
+    assert judge(history.calls, [journal], name="o").not_asked == []
     assert found(nobody) == {"not_asked": ["in"]}
     assert found(another_payload)["not_asked"] == ["more"]
 

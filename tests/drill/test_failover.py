@@ -1,5 +1,6 @@
 """`bennu drill failover` on the embedded log: real processes, hit under load."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from bennu.drill.nodes import ClusterSettings, started
+from bennu.stack.stack import LogKind
 from tests.cli.running import folder_for_all, running
 from tests.stack.processes import alive
 
@@ -44,6 +47,31 @@ def check(numbers: dict[str, Any], fault: str, runs: int) -> None:
     assert numbers["money_conserved"] is numbers["digests_equal"] is True
     assert 0 < numbers["gap_p50_ms"] <= numbers["gap_p99_ms"] <= numbers["gap_max_ms"]
     assert numbers["acknowledged"] > numbers["refused"] > 0
+
+
+@pytest.mark.real
+def test_a_cluster_that_is_there_can_be_asked_to_hand_over(folder: Path) -> None:
+    """Found by its log; what it has done for others before is not held against it."""
+    settings = ClusterSettings("bank.app:app", "bank", LogKind.SQLITE, nodes=2, partitions=4)
+
+    async def drilled() -> None:
+        async with started(settings, folder) as cluster:
+            flags = (*SMALL, "--fault", "handover", "--target", cluster.log_url, "--runs")
+            for runs in (1, 2):
+                ended = await asyncio.to_thread(bennu_ended, folder, *flags, str(runs))
+                assert (ended["runs"], ended["problems"], ended["log"]) == (runs, [], cluster.log_url)
+
+    asyncio.run(drilled())
+
+
+def bennu_ended(folder: Path, *flags: str) -> dict[str, Any]:
+    """The last line of a drill that succeeds."""
+    with running(folder, *flags) as command:
+        output = list(command.lines())
+        code = command.process.wait()
+        assert (command.errors(), code) == ("", 0), output
+    numbers: dict[str, Any] = json.loads(output[-1])
+    return numbers
 
 
 @pytest.mark.real

@@ -41,13 +41,24 @@ def test_a_handover_s_gap_is_the_silence_around_it() -> None:
     """From the last answer on the old leader's last batch to the first on a newer one."""
 
     async def around() -> float:
-        silence = Silence(1)
+        silence = Silence(0.5, 1)
         for at_s, batch_no in ((1.0, 4), (1.5, 5), (1.7, 7), (2.0, 5), (2.5, 8)):
             silence(answered(1, 0.0, at_s, batch_no=batch_no))
         silence(answered(2, 0.0, 1.6, batch_no=6))
         return await silence.around(5)
 
     assert asyncio.run(around()) == pytest.approx(0.2)
+
+
+def test_a_handover_s_gap_begins_with_the_request_if_nothing_is_answered_after_it() -> None:
+    """There may be no further answer of the old leader."""
+
+    async def around() -> float:
+        silence = Silence(0.5, 1)
+        silence(answered(1, 0.0, 0.75, batch_no=6))
+        return await silence.around(5)
+
+    assert asyncio.run(around()) == 0.25
 
 
 def test_percentiles_are_values_that_occurred() -> None:
