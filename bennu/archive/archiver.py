@@ -1,7 +1,7 @@
 """The archiver, assembled: log, folder, one copier for each topic."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +33,7 @@ async def main(settings: ArchiverSettings, running: Running) -> None:
         async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
             names = list(archived_topics(load_app(settings.app).name, settings.partitions))
             if settings.once:
-                names = [name for name in names if await _is_there(log, name)]
+                names = await _those_there(log, names, archived=Archive(root).ends())
             archiver = Archiver(settings, log, Observed(running.metrics, running.readiness, names))
             running.announce()
             await archiver.run(names, running.stop, once=settings.once)
@@ -46,12 +46,18 @@ def archived_topics(app_name: str, partitions: int) -> Iterator[str]:
             yield f"{app_name}-{kind}-{number}"
 
 
-async def _is_there(log: Log, topic: str) -> bool:
-    try:
-        await log.bounds(topic)
-    except TopicMissing:
-        return False
-    return True
+async def _those_there(log: Log, names: Iterable[str], *, archived: Mapping[str, int]) -> list[str]:
+    """Says which are not.  Raises `TopicMissing` for one that was archived before."""
+    found: list[str] = []
+    for name in names:
+        try:
+            await log.bounds(name)
+            found.append(name)
+        except TopicMissing as missing:
+            if archived.get(name):
+                raise TopicMissing(f"{missing}, but {archived[name]} records of it are archived") from missing
+            announce({"topic": name, "missing": str(missing)})
+    return found
 
 
 class Archiver:

@@ -4,12 +4,13 @@ import asyncio
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from bennu import log as bennu_log
 from tests.archive.bank import TOPICS, Bank
-from tests.cli.shell import BANK, Shell
+from tests.cli.shell import BANK, Ended, Shell
 from tests.cli.shell import run as run_command
 from tests.log.helpers import bodies
 
@@ -29,6 +30,11 @@ async def held(url: str) -> dict[str, list[bytes]]:
         return {topic: await bodies(log, topic) for topic in TOPICS}
 
 
+def said_by(ended: Ended) -> list[dict[str, Any]]:
+    """Its lines, each an object."""
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
 @pytest.fixture
 def log_url(tmp_path: Path) -> str:
     url = f"sqlite:{tmp_path / 'log'}"
@@ -43,7 +49,7 @@ def archived(tmp_path: Path, log_url: str) -> Path:
     command = ("archive", "--app", BANK, "--log", log_url, "--to", folder, "--once")
     ended = run_command(command, folder=tmp_path)
     assert ended.code == 0, ended.err
-    said = [json.loads(line) for line in ended.out.splitlines()]
+    said = said_by(ended)
     assert said[0]["service"] == "archiver"
     ends = {line["topic"]: (line["from"], line["to"]) for line in said[1:]}
     assert ends == {topic: (0, len(found)) for topic, found in asyncio.run(held(log_url)).items()}
@@ -76,6 +82,18 @@ def test_a_spoilt_archive_is_refused_by_both(tmp_path: Path, archived: Path) -> 
         assert ended.code == 70
         assert f"{path}, offset" in ended.error
     assert not (tmp_path / "other").exists()
+
+
+def test_what_is_not_there_is_said_and_what_was_archived_must_be(tmp_path: Path, archived: Path, log_url: str) -> None:
+    """A topic that nobody made is named; one that the archive knows and the log does not ends the command."""
+    more = ("archive", "--app", BANK, "--log", log_url, "--to", tmp_path / "more", "--once")
+    (tmp_path / "log" / "bank-saga-0.sqlite").unlink()
+    ended = run_command(more, folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert [line["topic"] for line in said_by(ended) if "missing" in line] == ["bank-saga-0"]
+    again = run_command(("archive", "--app", BANK, "--log", log_url, "--to", archived, "--once"), folder=tmp_path)
+    assert again.code == 70
+    assert "records of it are archived" in again.err
 
 
 def test_an_archive_that_is_not_there_is_no_archive(bennu: Shell, tmp_path: Path) -> None:
