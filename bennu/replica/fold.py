@@ -25,6 +25,10 @@ EVENT, MESSAGE, REJECTED, FAILED = (
 )
 
 
+Handler = Callable[[bytes], None]
+"""Evolves by an event."""
+
+
 class Decision(NamedTuple):
     """What became of a command.  `reply` is empty when the reply is the first event; `outcome` says so."""
 
@@ -61,13 +65,12 @@ class AggregateFold:
         self.form = form_of((f"{kind.name} {kind.state.state_version}", kind.state) for kind in app.kinds)
         self._clone = [_cloner(kind) for kind in app.kinds]
         self._by_class: dict[type[Message], EventRule] = {rule.message: rule for rule in app.events.values()}
-        self._handlers: dict[str, Callable[[bytes], None]] = {}
 
     # --- replay
 
     def apply(self, batch: EventBatch, where: str) -> None:
         check_events(batch.event_types, self._app.known_events, app=self._app.name, where=where)
-        handlers = [self._handlers.get(name) or self._handler(name, where) for name in batch.event_types]
+        handlers = [self._handler(name, where) for name in batch.event_types]
         try:
             for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
                 handlers[index](raw)
@@ -79,23 +82,21 @@ class AggregateFold:
                 f"{where}: batch {batch.batch_no} has an event that can't be applied ({problem})"
             ) from error
 
-    def _handler(self, type_name: str, where: str) -> Callable[[bytes], None]:
-        self._handlers[type_name] = handler = self._make_handler(type_name, where)
-        return handler
-
-    def _make_handler(self, type_name: str, where: str) -> Callable[[bytes], None]:
+    def _handler(self, type_name: str, where: str) -> Handler:
+        """What takes this type's events of one batch."""
         upcast = self._app.upcasts.get(type_name)
         if upcast is not None:
             return lambda raw: self._take(upcast.function(upcast.message.FromString(raw)), where)
         rule = self._app.events.get(type_name)
         if rule is None:
             raise RecordBroken(f"{where}: an upcast gives {type_name}, which app `{self._app.name}` does not evolve by")
-        _, message, key_of, aggregate, evolve = rule
-        parse, states, blank = message.FromString, self.states[aggregate], self._app.kinds[aggregate].state
-        touched = self._touched[aggregate]
+        # One message for all of them: parsing into it costs 0.12 us, making one for each event 0.32.
+        event, evolve, key_of = rule.message(), rule.evolve, rule.key
+        parse, blank = event.ParseFromString, self._app.kinds[rule.aggregate].state
+        states, touched = self.states[rule.aggregate], self._touched[rule.aggregate]
 
         def handle(raw: bytes) -> None:
-            event = parse(raw)
+            parse(raw)
             key = key_of(event)
             state = states.get(key)
             if state is None:
@@ -107,8 +108,7 @@ class AggregateFold:
 
     def _take(self, event: Message, where: str) -> None:
         """An upcast event: again by its new name, which may itself be upcast."""
-        name = event.DESCRIPTOR.full_name
-        (self._handlers.get(name) or self._handler(name, where))(event.SerializeToString())
+        self._handler(event.DESCRIPTOR.full_name, where)(event.SerializeToString())
 
     # --- integrity
 
