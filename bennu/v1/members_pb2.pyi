@@ -92,6 +92,8 @@ class Heartbeat(_message.Message):
     SENT_AT_US_FIELD_NUMBER: _builtins.int
     BUILD_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
+    BEGAN_AT_FIELD_NUMBER: _builtins.int
+    LATER_LIFE_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     life: _builtins.int
     """Random, new at each start: two processes of one name differ by it."""
@@ -107,6 +109,10 @@ class Heartbeat(_message.Message):
     """Wall time of the sender in microseconds, for people."""
     build: _builtins.str
     """Version of Bennu that it runs."""
+    began_at: _builtins.int
+    """Where the members log ended when this life began: of two lives of one name the later one has the higher offset."""
+    later_life: _builtins.int
+    """A later life of this name that this one has heard: it is to stop."""
     @_builtins.property
     def seats(self) -> _containers.RepeatedCompositeFieldContainer[Global___Seat]: ...
     def __init__(
@@ -121,10 +127,12 @@ class Heartbeat(_message.Message):
         sent_at_us: _builtins.int = ...,
         build: _builtins.str = ...,
         seats: _abc.Iterable[Global___Seat] | None = ...,
+        began_at: _builtins.int = ...,
+        later_life: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "build", b"build", "count", b"count", "leaving", b"leaving", "life", b"life", "node", b"node", "seats", b"seats", "sent_at_us", b"sent_at_us", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "began_at", b"began_at", "build", b"build", "count", b"count", "later_life", b"later_life", "leaving", b"leaving", "life", b"life", "node", b"node", "seats", b"seats", "sent_at_us", b"sent_at_us", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
