@@ -33,7 +33,7 @@ def _problems(batch: EventBatch) -> Iterator[str]:
         yield f"{events} events, but another number of types or counts"
     if entries - outcomes.count(0) != len(batch.replies):
         yield f"{len(batch.replies)} replies, but another number of outcomes that have one"
-    if not all(map(or_, counts, outcomes)):
+    if 0 in counts and not all(map(or_, counts, outcomes)):
         yield "an entry that is answered by its first event has none"
     yield from _indexes(batch)
 

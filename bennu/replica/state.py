@@ -141,8 +141,9 @@ def _kept(batch: EventBatch) -> Iterator[bytes]:
     """The replies of a batch as the window keeps them."""
     entries = len(batch.command_ids)
     digests = unpack(f"{DIGEST_BYTES}s" * entries, batch.payload_digests)
-    if len(batch.events) == entries and not any(batch.outcomes):
-        # Each entry has one event, which is its reply: nearly all of a journal.  In C alone, 0.1 us instead of 1.6.
+    if len(batch.events) == entries and not batch.replies:
+        # None has a reply of its own, so each has one event, which is its reply: nearly all of a journal.
+        # In C alone, 0.1 us instead of 1.6.
         return map(b"\0".join, zip(digests, batch.events, strict=True))
     return _mixed(batch, digests)
 
