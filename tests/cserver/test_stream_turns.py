@@ -1,8 +1,8 @@
 """Frames in one process: the loop keeps its turns beside them, and neither a lost client nor a stop is an error."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, cast
 
 import grpc
 
@@ -21,6 +21,7 @@ from bennu_cserver.edge import Context
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
+from bennu_cserver.peer_service import PeerService
 from bennu_cserver.replies import UNKNOWN
 from bennu_cserver.stream import Stream
 from bennu_cserver.submission import Prepared
@@ -81,8 +82,19 @@ async def serving(scenario: Scenario) -> None:
 
 
 async def big_frames(stream: Stream, _member: Member, intake: CountingIntake) -> None:
-    """Three at once; `steps` is what was prepared between two turns."""
-    work = [asyncio.create_task(stream.answer(frame(4 * PREPARE_CHUNK), Origin())) for _ in range(3)]
+    """Three at once."""
+    await between_turns([stream.answer(frame(4 * PREPARE_CHUNK), Origin()) for _ in range(3)], intake)
+
+
+async def sent_on(stream: Stream, _member: Member, intake: CountingIntake) -> None:
+    """Three at once that other processes send on."""
+    peer = PeerService(stream._routes, intake)
+    await between_turns([peer._commands(frame(4 * PREPARE_CHUNK)) for _ in range(3)], intake)
+
+
+async def between_turns(frames: Sequence[Coroutine[Any, Any, object]], intake: CountingIntake) -> None:
+    """`steps` is what was prepared between two turns of the loop."""
+    work = [asyncio.create_task(each) for each in frames]
     steps, before = [0], 0
     while not all(task.done() for task in work):
         await asyncio.sleep(0)
@@ -108,6 +120,11 @@ async def stopped(stream: Stream, member: Member, _intake: CountingIntake) -> No
 def test_others_have_their_turn_beside_big_frames() -> None:
     """However many big frames are at work, at most one end and one beginning of a chunk lie between two turns."""
     run(serving(big_frames))
+
+
+def test_others_have_their_turn_beside_frames_that_are_sent_on() -> None:
+    """The same holds where a frame comes by another process."""
+    run(serving(sent_on))
 
 
 def test_a_client_that_is_gone_is_no_error() -> None:

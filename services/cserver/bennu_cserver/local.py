@@ -33,14 +33,16 @@ async def decide(
     return submission.replies, token
 
 
-async def answer(partition: Partition, rule: QueryRule, query: Message, *, linearizable: bool) -> tuple[Reply, str]:
+async def answer(
+    partition: Partition, rule: QueryRule, query: Message, *, linearizable: bool, caller: Caller = ANYBODY
+) -> tuple[Reply, str]:
     """Answer from memory, once all that the answer saw is durable.  Raises `Unsettled`.
 
     `linearizable`: also once a batch first sent after this call is, which proves that nobody else led meanwhile.
     """
     found = partition.fold.answer(rule, query)
     partition.replica.open.forced |= linearizable
-    _, token = await _settled(partition, (), QUERY_BYTES)
+    token = await effective(partition, caller=caller)
     return reply_of(found.outcome, found.answer), token
 
 

@@ -1,9 +1,11 @@
 """`bennu.v1.Peer`: what other processes of the service ask of this one.  Answered only for partitions led here."""
 
+import asyncio
+
 import grpc
 from google.protobuf.message import DecodeError
 
-from bennu.v1.command_pb2 import Origin
+from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.peer_pb2 import PeerAnswer, PeerQuery
 from bennu.v1.stream_pb2 import CommandFrame, DryRun, ReplyFrame
 from bennu_cserver import local
@@ -14,6 +16,7 @@ from bennu_cserver.origins import origin_at
 from bennu_cserver.peers import CLIENT
 from bennu_cserver.replies import UNKNOWN
 from bennu_cserver.routes import Routes
+from bennu_cserver.slices import let_others, slices_of
 from bennu_cserver.stream import parse_frame
 from bennu_cserver.submission import Caller, Prepared, Reply
 
@@ -26,6 +29,7 @@ class PeerService:
     def __init__(self, routes: Routes, intake: Intake) -> None:
         self._routes = routes
         self._intake = intake
+        self._slice = asyncio.Lock()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
@@ -36,7 +40,7 @@ class PeerService:
     async def _execute(self, request: bytes, context: Context) -> bytes:
         try:
             frame = parse_frame(request)
-            commands = self._commands(frame)
+            commands = await self._commands(frame)
         except Refused as refused:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
         if frame.dry_run:
@@ -49,20 +53,24 @@ class PeerService:
             positions=[token] if token else [],
         ).SerializeToString()
 
-    def _commands(self, frame: CommandFrame) -> list[Prepared]:
+    async def _commands(self, frame: CommandFrame) -> list[Prepared]:
         batch = frame.commands
-        commands = [
-            self._intake.command(
-                batch.types[batch.type_indexes[i]],
-                batch.payloads[i],
-                batch.command_ids[i] if batch.command_ids else None,
-                origin=origin_at(batch, i) if batch.origins else Origin(),
-            )
-            for i in range(len(batch.payloads))
-        ]
+        commands: list[Prepared] = []
+        for part in slices_of(len(batch.payloads)):
+            async with self._slice:
+                await let_others()
+                commands.extend(self._prepared(batch, i) for i in part)
         if len({self._routes.partition_of(command) for command in commands}) != 1:
             raise invalid("all commands of a peer's frame belong to one partition")
         return commands
+
+    def _prepared(self, batch: CommandBatch, i: int) -> Prepared:
+        return self._intake.command(
+            batch.types[batch.type_indexes[i]],
+            batch.payloads[i],
+            batch.command_ids[i] if batch.command_ids else None,
+            origin=origin_at(batch, i) if batch.origins else Origin(),
+        )
 
     async def _decided(self, commands: list[Prepared], size_bytes: int, caller: Caller) -> local.Answered:
         partition = self._routes.led(self._routes.partition_of(commands[0]))
@@ -98,7 +106,9 @@ class PeerService:
         token = ""
         if partition is not None:
             try:
-                reply, token = await local.answer(partition, rule, query, linearizable=asked.linearizable)
+                reply, token = await local.answer(
+                    partition, rule, query, linearizable=asked.linearizable, caller=_caller(context)
+                )
             except Unsettled as unsettled:
                 reply = unsettled.reply
         return PeerAnswer(code=reply[0], reply=reply[1], position=token).SerializeToString()

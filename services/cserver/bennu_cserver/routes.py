@@ -134,7 +134,7 @@ class Routes:
                 return await self._follower_answer(number, rule, query, wanted.batch_no, caller=caller)
             reply, token = await self._until_settled(
                 number,
-                lambda partition: local.answer(partition, rule, query, linearizable=wanted.linearizable),
+                lambda partition: local.answer(partition, rule, query, linearizable=wanted.linearizable, caller=caller),
                 lambda claim: self._peers.ask(claim.address, rule.type_name, query, wanted.linearizable, caller),
                 deadline_s=caller.deadline_s,
             )

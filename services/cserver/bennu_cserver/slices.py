@@ -2,8 +2,14 @@
 
 import asyncio
 import gc
+from collections.abc import Iterator
 
-from bennu.limits import TURNS_BETWEEN_SLICES
+from bennu.limits import PREPARE_CHUNK, TURNS_BETWEEN_SLICES
+
+
+def slices_of(count: int) -> Iterator[range]:
+    """The commands of a frame that are prepared between two turns of the loop, by index."""
+    return (range(first, min(first + PREPARE_CHUNK, count)) for first in range(0, count, PREPARE_CHUNK))
 
 
 async def let_others() -> None:

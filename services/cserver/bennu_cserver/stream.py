@@ -1,7 +1,7 @@
 """The batched stream: frames of commands in, frames of replies out, many frames at work at a time."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from math import inf
 from time import perf_counter
@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
-from bennu.limits import MAX_FRAME_COMMANDS, PREPARE_CHUNK, STREAM_FRAMES
+from bennu.limits import MAX_FRAME_COMMANDS, STREAM_FRAMES
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.stream_pb2 import CommandFrame, DryRun, ReplyFrame
 from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
@@ -20,7 +20,7 @@ from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
 from bennu_cserver.origins import origin_at
 from bennu_cserver.routes import Routes
-from bennu_cserver.slices import let_others
+from bennu_cserver.slices import let_others, slices_of
 from bennu_cserver.submission import Caller, Prepared, Reply
 
 SERVICE = "bennu.v1.CommandStream"
@@ -90,7 +90,7 @@ class Stream:
         caller = Caller(client, deadline_s(frame))
         work = Work.of(frame.commands)
         async with order or nullcontext():
-            for part in work.slices():
+            for part in slices_of(len(work.replies)):
                 async with self._slice:  # streams take turns, and the loop has its own between any two slices
                     await let_others()
                     self._prepare(frame.commands, part, work, by=origin)
@@ -158,11 +158,6 @@ class Work(NamedTuple):
         """Nothing is prepared yet."""
         count = len(batch.payloads)
         return cls(list(batch.command_ids) or [""] * count, [None] * count, {})
-
-    def slices(self) -> Iterator[range]:
-        """What is prepared between two turns of the loop."""
-        count = len(self.replies)
-        return (range(first, min(first + PREPARE_CHUNK, count)) for first in range(0, count, PREPARE_CHUNK))
 
 
 def parse_frame(request: bytes) -> CommandFrame:
