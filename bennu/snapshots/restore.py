@@ -16,7 +16,7 @@ from bennu.replica.state import ReplicaState
 from bennu.snapshots.format import Header, Slices, app_of, decode_header
 from bennu.snapshots.limits import STORE_PATIENCE_S
 from bennu.snapshots.lineage import check_lineage
-from bennu.snapshots.store import SnapshotStore, Stored
+from bennu.snapshots.store import SnapshotStore, Stored, StoreRefused
 
 logger = structlog.get_logger()
 
@@ -44,7 +44,7 @@ async def restore(store: SnapshotStore, log: Log, topic: str, *, new_state: NewS
 
     A snapshot that can't be used is passed over, with a line in the log that says why.  Raises `OffsetGone` when
     neither a snapshot nor the log has the beginning; Postgres that is away is waited for, but not for long where
-    the log is whole.
+    the log is whole, and `StoreRefused` only where it is not.
     """
     patience, loop = Patience("Postgres"), asyncio.get_running_loop()
     give_up_at_s = loop.time() + STORE_PATIENCE_S
@@ -52,10 +52,13 @@ async def restore(store: SnapshotStore, log: Log, topic: str, *, new_state: NewS
         bounds = await _bounds(log, topic)
         try:
             return await _restore(store, log, (topic, bounds), new_state=new_state)
-        except Unavailable as error:
-            if bounds[0] == 0 and loop.time() >= give_up_at_s:
+        except (Unavailable, StoreRefused) as error:
+            final = isinstance(error, StoreRefused)
+            if bounds[0] == 0 and (final or loop.time() >= give_up_at_s):
                 logger.warning("no snapshot: the journal is replayed from its start", topic=topic, reason=str(error))
                 return None
+            if final:
+                raise
             await patience.wait(error)
 
 

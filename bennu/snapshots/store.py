@@ -54,6 +54,10 @@ Turn = Callable[[], Awaitable[None]]
 """Lets others have a turn."""
 
 
+class StoreRefused(Final):
+    """Postgres is there, and says something that no repetition helps, such as that a table is not as it was made."""
+
+
 class Stored(NamedTuple):
     """A snapshot as it lies there; whether it can be used is another question."""
 
@@ -73,8 +77,8 @@ class Written(NamedTuple):
 class SnapshotStore:
     """The snapshots in one database.
 
-    Every method raises `Unavailable` when Postgres is away, `BadSettings` when it refuses this user, and `Final` for
-    whatever else it says.
+    Every method raises `Unavailable` when Postgres is away, `BadSettings` when it refuses this user, and
+    `StoreRefused` for whatever else it says.
     """
 
     def __init__(self, dsn: str, *, name: str) -> None:
@@ -148,7 +152,7 @@ class SnapshotStore:
         except AWAY as error:
             raise Unavailable(f"Postgres is away: {type(error).__name__}: {error}") from error
         except pg.PostgresError as error:
-            raise Final(f"Postgres refused: {error}") from error
+            raise StoreRefused(f"Postgres refused: {error}") from error
         finally:
             if connection is not None:
                 connection.terminate()  # what was not committed is rolled back; closing could hang

@@ -17,7 +17,7 @@ from bennu.snapshots import restore as restoring
 from bennu.snapshots.format import decode_header
 from bennu.snapshots.once import catch_up
 from bennu.snapshots.restore import Restored, restore
-from bennu.snapshots.store import SnapshotStore
+from bennu.snapshots.store import SnapshotStore, StoreRefused
 from tests.snapshots.replicas import TOPIC, Bank, content, new_state, replica, stored
 
 pytestmark = pytest.mark.real
@@ -281,5 +281,21 @@ def test_postgres_that_is_away_keeps_nobody_from_a_journal_that_is_whole(monkeyp
         (line,) = said
         assert "Postgres is away" in line["reason"]
         assert "secret" not in str(said)
+
+    asyncio.run(work())
+
+
+def test_tables_that_somebody_changed_keep_nobody_from_a_journal_that_is_whole(scene: Scene) -> None:
+    """What Postgres refuses for good is said, and stops only a process that has no other way to begin."""
+
+    async def work() -> None:
+        offsets = await scene.snapshots(1)
+        await scene.spoil(
+            lambda connection, _: connection.execute("ALTER TABLE bennu.snapshots RENAME COLUMN header TO other")
+        )
+        assert (await scene.begin()).restored is None
+        scene.broker.expire_before(TOPIC, offsets[0])
+        with pytest.raises(StoreRefused, match="Postgres refused"):
+            await scene.begin()
 
     asyncio.run(work())
