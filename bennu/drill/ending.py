@@ -65,7 +65,7 @@ def _late(result: Result) -> list[str]:
     return [
         f"run {number}: {HEALED_WITHIN_S:.0f} s after the fault had healed, not every partition had answered"
         for number, run in enumerate(result.runs, 1)
-        if run.healed_ms > HEALED_WITHIN_S * 1000
+        if run.healed_ms is not None and run.healed_ms > HEALED_WITHIN_S * 1000
     ]
 
 

@@ -186,7 +186,7 @@ class _Runs:
             gap_s = await silence.around(self._watch.released[number, epoch])
         self._load.watchers.remove(silence)
         await self._watch.until(lambda: self._watch.leader(number)[0] == heir, GAP_TIMEOUT_S, what=what)
-        return Run(f"{what} in order", gap_s * 1000, number, 0.0, slowest_ms(self._load.calls[first:]))
+        return Run(f"{what} in order", gap_s * 1000, number, None, slowest_ms(self._load.calls[first:]))
 
 
 def slowest_ms(calls: Sequence[Call]) -> float:

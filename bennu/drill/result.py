@@ -14,15 +14,16 @@ class Run:
     text: str
     gap_ms: float
     partition: int
-    healed_ms: float
-    """From the fault's end to a new command's success in every partition."""
+    healed_ms: float | None
+    """From the fault's end to a new command's success in every partition; None where there was nothing to heal."""
     slowest_ms: float
     """The longest that any command of this run had to wait, from the moment at which it was to be sent."""
 
     def sentence(self) -> str:
+        healed = "" if self.healed_ms is None else f"all partitions answer {self.healed_ms:.0f} ms after it healed; "
         return (
-            f"{self.text}: gap {self.gap_ms:.0f} ms (partition {self.partition}); all partitions answer "
-            f"{self.healed_ms:.0f} ms after it healed; slowest command {self.slowest_ms:.0f} ms"
+            f"{self.text}: gap {self.gap_ms:.0f} ms (partition {self.partition}); {healed}"
+            f"slowest command {self.slowest_ms:.0f} ms"
         )
 
 
@@ -70,7 +71,7 @@ class Result:
             "not_asked": len(findings.not_asked),
             "unanswered": len(findings.unanswered),
             **{f"latency_p{percent}_ms": _finite(nearest_rank(self.latency_ms, percent)) for percent in (50, 99)},
-            "healed_max_ms": _finite(max(run.healed_ms for run in self.runs)),
+            "healed_max_ms": _finite(max(run.healed_ms or 0.0 for run in self.runs)),
             "problems": self.problems,
         }
 
