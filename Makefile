@@ -6,6 +6,7 @@ works = $(shell $(1) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(1))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,$(call works,$(name))) python3)
 LOG ?= sqlite
 ARGS ?=
+SEEDS ?=
 UPGRADE ?=
 
 BIN := .venv/bin
@@ -21,7 +22,7 @@ help:
 	@echo '                 LOG=sqlite (default) or rocketmq; ARGS="…" go to `bennu demo`'
 	@echo 'make test        every test; ARGS="-k name" go to pytest'
 	@echo 'make check       format, lint, types, import contracts, protos'
-	@echo 'make simulate    the suite in one process, from one seed; ARGS="--seed 7"'
+	@echo 'make simulate    the suite in one process, under misfortune; SEEDS=2000 many runs, ARGS="--seed 7" one again'
 	@echo 'make bench       commands per second, here'
 	@echo 'make proto       generate Python from proto/'
 	@echo 'make pins        compile requirements/ again; UPGRADE=--upgrade takes newer versions'
@@ -54,7 +55,7 @@ bench: $(STAMP)
 	$(BIN)/bennu bench commands $(ARGS)
 
 simulate: $(STAMP)
-	$(BIN)/bennu simulate $(ARGS)
+	$(BIN)/bennu simulate $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 check: lint types imports protos
 

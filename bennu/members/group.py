@@ -95,7 +95,7 @@ class Group:
 
     def alive(self, number: int, epoch: int, term: int) -> None:
         """A batch of this leadership was read."""
-        self._turns.sign(number, epoch, term, self._clock.monotonic_us())
+        self._turns.sign(number, epoch, term, now_us=self._clock.monotonic_us())
 
     def retire(self) -> None:
         """This process is about to end: take over nothing more, and let nobody choose it."""
@@ -223,7 +223,7 @@ class Group:
         if self.directory.hear(record, now_us):
             for seat in record.seats:
                 if seat.part == SEAT_PART_LEADS and fresh:
-                    self._turns.sign(seat.partition, seat.epoch, seat.term, now_us)
+                    self._turns.sign(seat.partition, seat.epoch, seat.term, now_us=now_us)
         if not fresh:
             self.directory.forget()
 

@@ -48,7 +48,7 @@ class Turns:
             self._hears_since_us = now_us
         self._echo_us = now_us
 
-    def sign(self, number: int, epoch: int, term: int, now_us: int) -> None:
+    def sign(self, number: int, epoch: int, term: int, *, now_us: int) -> None:
         """A batch of this leadership was read, or a heartbeat claims it."""
         known = self._signs.get(number)
         if known is None or known.epoch <= epoch:

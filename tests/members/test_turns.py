@@ -54,10 +54,10 @@ class Heard:
 def test_silence_is_suspected_when_it_is_long_enough() -> None:
     """Neither a batch nor a heartbeat for SILENCE_MS, and not a moment earlier."""
     heard = Heard(FIRST)
-    heard.turns.sign(0, 4, 7, 0)
+    heard.turns.sign(0, 4, 7, now_us=0)
     now_us = heard.beating(0, SILENT_US - 1)
     assert heard.turns.due_us(seat(4), now_us) == SILENT_US
-    heard.turns.sign(0, 4, 7, now_us)
+    heard.turns.sign(0, 4, 7, now_us=now_us)
     assert heard.turns.due_us(seat(4), now_us) == now_us + SILENT_US
 
 
@@ -65,7 +65,7 @@ def test_the_ranking_proposes_in_steps() -> None:
     """A node that does not act is passed over by the next one, a step later."""
     for place, me in enumerate(NODES):
         heard = Heard(me)
-        heard.turns.sign(0, 4, 7, 0)
+        heard.turns.sign(0, 4, 7, now_us=0)
         now_us = heard.beating(0, SILENT_US)
         assert heard.turns.due_us(seat(4), now_us) == SILENT_US + place * STEP_US
 
@@ -74,7 +74,7 @@ def test_the_ranking_proposes_in_steps() -> None:
 def test_who_may_not_lead_is_waited_for_by_nobody(part: SeatPart.ValueType) -> None:
     """A process that reads yet, or can't follow, has no place in the ranking."""
     heard = Heard(SECOND)
-    heard.turns.sign(0, 4, 7, 0)
+    heard.turns.sign(0, 4, 7, now_us=0)
     heard.beating(0, SILENT_US, SECOND, THIRD)
     heard.say(SILENT_US, FIRST, Seat(partition=0, part=part, epoch=4, term=7))
     assert heard.turns.due_us(seat(4), SILENT_US) == SILENT_US
@@ -84,7 +84,7 @@ def test_nobody_is_suspected_by_who_does_not_hear_itself() -> None:
     """A log of members that is away says nothing of a leader."""
     heard = Heard(FIRST)
     assert heard.turns.due_us(seat(4), 0) is None
-    heard.turns.sign(0, 4, 7, 0)
+    heard.turns.sign(0, 4, 7, now_us=0)
     heard.all_follow(0)
     assert heard.turns.due_us(seat(4), 2 * SILENT_US) is None
 
@@ -92,7 +92,7 @@ def test_nobody_is_suspected_by_who_does_not_hear_itself() -> None:
 def test_a_process_that_was_paused_suspects_nobody_at_once() -> None:
     """What it missed counts from when it hears itself again."""
     heard = Heard(FIRST)
-    heard.turns.sign(0, 4, 7, 0)
+    heard.turns.sign(0, 4, 7, now_us=0)
     heard.all_follow(0)
     woken_us = 5 * SILENT_US
     assert heard.turns.due_us(seat(4), woken_us) is None
@@ -128,9 +128,9 @@ def test_a_journal_that_nobody_ever_led_is_taken_by_rank() -> None:
 def test_a_claim_of_an_epoch_not_yet_read_is_waited_for() -> None:
     """A follower that is behind must not depose whom it has not heard of from the journal; but not for ever."""
     heard = Heard(FIRST)
-    heard.turns.sign(0, 4, 7, 0)
+    heard.turns.sign(0, 4, 7, now_us=0)
     now_us = heard.beating(0, SILENT_US)
-    heard.turns.sign(0, 5, 9, now_us)
+    heard.turns.sign(0, 5, 9, now_us=now_us)
     assert heard.turns.due_us(seat(4), now_us) is None
     later_us = heard.beating(now_us, now_us + SILENT_US)
     due_us = heard.turns.due_us(seat(4), later_us)
@@ -140,9 +140,9 @@ def test_a_claim_of_an_epoch_not_yet_read_is_waited_for() -> None:
 def test_a_sign_of_an_old_epoch_says_nothing_of_the_new_one() -> None:
     """A zombie's batches and claims do not keep its successor's silence from being noticed."""
     heard = Heard(FIRST)
-    heard.turns.sign(0, 5, 9, 0)
+    heard.turns.sign(0, 5, 9, now_us=0)
     now_us = heard.beating(0, SILENT_US)
-    heard.turns.sign(0, 4, 7, now_us)
+    heard.turns.sign(0, 4, 7, now_us=now_us)
     assert heard.turns.due_us(seat(5, term=9), now_us) == SILENT_US
 
 

@@ -203,7 +203,7 @@ class World:
 
     def start_cserver(self) -> Process:
         """Another life."""
-        self.cserver = Process("cserver", self.broker, self.chance, partitions=PARTITIONS, window_count=1_000_000)
+        self.cserver = Process("cserver", self.broker, partitions=PARTITIONS, window_count=1_000_000)
         return self.cserver
 
     def start_saga(self, *, kill_at: int = 0, definitions: Definitions = DEFINITIONS) -> SagaLife:

@@ -1,16 +1,21 @@
 """Clients: they ask, repeat what they did not hear of, reuse ids wrongly, and read."""
 
 import asyncio
+from collections.abc import Coroutine
+from math import inf
 from random import Random
 
 from google.protobuf.message import Message
 
 from bank.v1.commands_pb2 import Deposit, FreezeAccount, OpenAccount, Transfer, UnfreezeAccount, Withdraw
 from bennu.testing.clock import START_US
+from bennu_cserver.submission import Caller
+from tests.simulation.network import Network
 from tests.simulation.said import Command, command_of
 from tests.simulation.world import ACCOUNTS, UNBOUNDED, World
 
-UNAVAILABLE = 14
+DEADLINE_EXCEEDED, UNAVAILABLE = 4, 14
+HURRIES_S = (0.02, 0.3, 2.0, inf)
 
 
 def uuid7(random: Random, now_s: float) -> str:
@@ -58,8 +63,11 @@ class Client:
 
     def __init__(self, world: World, name: str) -> None:
         self._world = world
+        self._network = Network(world)
         self._random = world.random
         self.name = name
+        self._hurry_s = world.random.choice(HURRIES_S)
+        """What is not decided so long after it was asked is not to be decided any more."""
         self._sent: list[Command] = []
 
     async def run(self, until_s: float) -> None:
@@ -94,8 +102,9 @@ class Client:
         for _ in range(self._random.randrange(1, 7)):
             process = self._world.somebody()
             if process is not None:
-                replies = await self._world.ask(process, commands)
-                if replies and all(code != UNAVAILABLE for code, _ in replies):
+                caller = Caller(self.name, self._world.loop.time() + self._hurry_s)
+                replies = await self._network.ask(process, commands, caller)
+                if replies and all(code not in (UNAVAILABLE, DEADLINE_EXCEEDED) for code, _ in replies):
                     return
             await asyncio.sleep(self._random.random())
 
@@ -108,7 +117,7 @@ class Client:
         other = command_of(command.command_id, bank_command(self._random, account))
         process = self._world.somebody()
         if process is not None:
-            await self._world.ask(process, [other])
+            await self._network.ask(process, [other])
 
 
 class Reader:
@@ -116,6 +125,7 @@ class Reader:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._network = Network(world)
         self._random = world.random
 
     async def run(self, until_s: float) -> None:
@@ -123,5 +133,16 @@ class Reader:
             await asyncio.sleep(self._random.random() * 0.3)
             process = self._world.zombie() or self._world.somebody()
             if process is not None and not process.dead:
-                account, linearizable = self._random.choice(ACCOUNTS), self._random.random() < 0.7
-                self._world.background(self._world.read(process, account, linearizable=linearizable))
+                account = self._random.choice(ACCOUNTS)
+                newest = self._world.newest[self._world.partition_of(account)]
+                read = self._network.read(
+                    process,
+                    account,
+                    linearizable=self._random.random() < 0.4,
+                    batch_no=self._random.choice((0, newest)),
+                )
+                self._world.background(self._forget(read))
+
+    @staticmethod
+    async def _forget(read: Coroutine[None, None, object]) -> None:
+        await read

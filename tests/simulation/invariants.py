@@ -6,10 +6,10 @@ Nothing here uses the reader, the fold or the window under test.
 from collections import Counter
 from collections.abc import Mapping
 
-from bank.v1.queries_pb2 import StatementView
 from bennu.replica.window import is_uuid7
 from tests.simulation.logged import Logged, logged_commands
 from tests.simulation.process import Process
+from tests.simulation.reads import Views
 from tests.simulation.said import Command, Key, Read, Told
 from tests.simulation.serial import Serial, fingerprint, serial_of
 from tests.simulation.truth import Entry, Truth, require, truth_of
@@ -67,11 +67,17 @@ class Judgement:
             require(any(e.outcome == REJECTED for e in same), "I12", f"{what}, but no such entry is in the journal")
         elif told.code == ALREADY_EXISTS:
             require(len(mine) > len(same), "I12", f"{what}, but nothing exists under this id")
+        elif told.reason == "NOT_DECIDED":
+            once = self._world.history.attempts[told.command.key] == 1
+            require(not (once and self._ever(told.command.key)), "I12", f"{what}, yet it was decided")
         elif told.code == UNAVAILABLE or told.reason == "OUTCOME_FORGOTTEN":
             return  # says nothing
         else:
             future = self._world.slow_clocks and told.reason == "INVALID_ARGUMENT" and is_uuid7(told.command.command_id)
             require(future, "I12", f"{what}: a refusal of what was asked for rightly")
+
+    def _ever(self, key: Key) -> bool:
+        return any(entry.digest == key.digest for entry in self._entries.get(key.command_id, ()))
 
     def final_replies(self, replies: Mapping[Key, set[tuple[int, bytes]]]) -> None:
         """I3: one id and payload, one definite answer, ever."""
@@ -81,22 +87,10 @@ class Judgement:
     # --- reads
 
     def read(self, read: Read) -> None:
-        """The view is one that the account had after some command, durable by then; a linearizable one misses none."""
-        histories = self._views().get(read.account, [])
-        matching = [
-            i for i, (_, offset, view) in enumerate(histories) if view == read.view and offset < read.journal_end
-        ]
-        require(bool(matching), "I12", f"a query for {read.account} saw a state that is not in the journal")
-        if read.linearizable:
-            seen = {Key(e.command_id, e.digest) for e, _, _ in histories[: matching[-1] + 1] if e is not None}
-            effective = {Key(e.command_id, e.digest) for e, _, _ in histories if e is not None}
-            missed = (read.acknowledged & effective) - seen
-            require(not missed, "I10", f"a linearizable query for {read.account} missed {sorted(missed)[:1]}")
-
-    def _views(self) -> dict[str, list[tuple[Entry | None, int, bytes]]]:
-        if not hasattr(self, "_cached_views"):
-            self._cached_views = _views_of(self.truth, self._world)
-        return self._cached_views
+        """I10, I12 of one query."""
+        if not hasattr(self, "_views"):
+            self._views = Views(self.truth)
+        self._views.judge(read)
 
     # --- logs
 
@@ -119,12 +113,10 @@ class Judgement:
 
     def replica(self, process: Process) -> None:
         """I5: what a process holds equals a serial execution up to its position."""
-        partition = process.members[self.number].partition
-        if partition is None or not partition.replica.open.empty:
+        replica = process.effective(self.number)
+        if replica is None:
             return
-        replica, where = partition.replica, f"I5 {process.name}"
-        if replica.newest_no != replica.position.batch_no:
-            return
+        where = f"I5 {process.label}, partition {self.number}"
         serial = self._serial(upto=replica.position.batch_no)
         require(fingerprint(replica.state.fold.states) == serial.fingerprint(), where, "states differ")  # type: ignore[attr-defined]  # CServer's fold
         kept = {command_id: self._digest_kept(replica.state.window.get(command_id)) for command_id in serial.kept}
@@ -139,33 +131,6 @@ class Judgement:
         return getattr(kept, "digest", b"")
 
 
-def _views_of(truth: Truth, world: World) -> dict[str, list[tuple[Entry | None, int, bytes]]]:
-    """For each account, its statement after each of its commands."""
-    from bank.app import app
-
-    found: dict[str, list[tuple[Entry | None, int, bytes]]] = {}
-    states = {}
-    for account in world.acknowledged:
-        found[account] = [(None, -1, b"")]
-        states[account] = app.kinds[0].state()
-    for entry in truth.entries():
-        for name, raw in entry.events:
-            rule = app.events[name]
-            event = rule.message.FromString(raw)
-            account = rule.key(event)
-            if rule.aggregate == 0:
-                rule.evolve(states[account], event)
-                found[account].append((entry, entry.offset, _statement(account, states[account])))
-    return found
-
-
-def _statement(account: str, state: object) -> bytes:
-    view = StatementView(account=account)
-    for field in ("currency", "balance_minor", "movements", "credited_minor", "debited_minor"):
-        setattr(view, field, getattr(state, field))
-    return view.SerializeToString()
-
-
 def definite_replies(world: World) -> dict[Key, set[tuple[int, bytes]]]:
     """By command, the different things it was told for good."""
     found: dict[Key, set[tuple[int, bytes]]] = {}
@@ -178,7 +143,8 @@ def definite_replies(world: World) -> dict[Key, set[tuple[int, bytes]]]:
 def judge(world: World) -> None:
     """All of it, for all partitions.  Raises `Violation`."""
     for process in world.lives:
-        require(process.failure is None, "I14", f"legal faults, but {process.name} stopped: {process.failure!r}")
+        wrong = [problem for problem in process.problems() if not isinstance(problem, process.excused or ())]
+        require(not wrong, "I14", f"legal faults, but {process.label} stopped: {wrong}")
     replies = definite_replies(world)
     for number in range(world.partitions):
         judgement = Judgement(world, number)
@@ -186,7 +152,7 @@ def judge(world: World) -> None:
             if told.partition == number:
                 judgement.told(told)
         for read in world.history.reads:
-            if read.partition == number:
+            if read.wish.partition == number:
                 judgement.read(read)
         for process in world.lives:
             if not process.dead:

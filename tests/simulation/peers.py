@@ -1,7 +1,7 @@
 """The way from one simulated process to another: requests and answers travel, and are lost."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[["Process"], Coroutine[Any, Any, T]]
-LOST = 0.03
 PATIENCE_S = 3.0
 
 
-class SimulatedPeers(Peers):
-    """Addresses are names of processes; the newest life of a name answers."""
+class Neighbours(dict[str, "Process"]):
+    """The processes by label, and the network between them."""
 
-    def __init__(self, neighbours: "Mapping[str, Process]", random: Random) -> None:
+    lost = 0.03
+    """How often a request or a reply is lost on its way; also between clients and processes."""
+
+
+class SimulatedPeers(Peers):
+    """Addresses are labels of processes."""
+
+    def __init__(self, neighbours: Neighbours, random: Random) -> None:
         super().__init__()
         self._neighbours = neighbours
         self._random = random
@@ -60,7 +66,7 @@ class SimulatedPeers(Peers):
         if process is None or process.dead:
             raise Unsettled(UNKNOWN)
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        if self._random.random() >= LOST:
+        if self._random.random() >= self._neighbours.lost:
             process.call(self._answered(process, work, answer))
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -82,5 +88,5 @@ class SimulatedPeers(Peers):
             else:
                 answer.set_result(found)  # type: ignore[arg-type]  # without a problem it was found
 
-        if not process.dead and self._random.random() >= LOST:
+        if not process.dead and self._random.random() >= self._neighbours.lost:
             asyncio.get_running_loop().call_later(self._random.random() * 0.01, arrive, context=Context())

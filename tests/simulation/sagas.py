@@ -1,12 +1,11 @@
 """Real saga partitions beside the CServers of a world, and what must hold of the transfers that they carry out."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
 from bank.account import AccountRules
 from bank.app import app
-from bank.transfer import REQUESTED, TransferRules, TransferSaga, deposit, reverse, withdraw
+from bank.transfer import TransferRules, TransferSaga, deposit, reverse, withdraw
 from bank.v1.events_pb2 import (
     Deposited,
     TransferCompleted,
@@ -50,23 +49,12 @@ class Sagas:
         candidate = Candidate(process.name, window_count=0, window_age_ms=0)
         self._node = Node(process.log, candidate, process.group_of("saga"))
         self.members = [Member(definitions, (number, partitions), node=self._node) for number in range(partitions)]
-        process.call(self._run())
+        process.beside(self._run())
 
     async def _run(self) -> None:
         observed = Observed(Metrics(), Readiness(), len(self.members))
-        stopping = asyncio.Event()
+        stopping = self._process.stopping
         await run_all(self._node, self.members, self._process.clock, observed=observed, stopping=stopping)
-
-    def ended(self) -> bool:
-        """Whether no transfer is under way, as far as the process knows."""
-        stuck = 0
-        for saga in self.members:
-            if saga.partition is None or saga.partition.fold.running:
-                return False
-            stuck += saga.partition.fold.counts[COMPENSATION_FAILED]
-        led = [member.partition for member in self._process.members]
-        states = [state for partition in led if partition for state in partition.fold.states[1].values()]
-        return all(led) and stuck == sum(state.status == REQUESTED for state in states)  # type: ignore[attr-defined]  # a transfer
 
 
 class Transfers:

@@ -1,5 +1,6 @@
 """What clients asked for and what they were told: the history that the invariants judge."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -59,15 +60,29 @@ class Told(NamedTuple):
     journal_end: int
 
 
-class Read(NamedTuple):
-    """A query's answer.  `acknowledged`: what the account had been told OK of when the query was asked."""
+class Wish(NamedTuple):
+    """A query.  `acknowledged`: what the account had been told OK of when it was asked."""
 
     account: str
+    partition: int
     linearizable: bool
+    batch_no: int
+    """Not before this batch."""
+    acknowledged: frozenset[Key]
+
+
+class Read(NamedTuple):
+    """A query's answer, and how long the journal was then."""
+
+    wish: Wish
     view: bytes
     journal_end: int
-    partition: int
-    acknowledged: frozenset[Key]
+    batch_no: int
+    """The position that the answer names."""
+    told_before: int
+    """The newest batch of the partition that this process had told anybody of when it was asked."""
+    followed: bool
+    """It was answered by a follower, from what that had read."""
 
 
 @dataclass
@@ -75,12 +90,15 @@ class History:
     """Everything asked and told, in order."""
 
     commands: dict[Key, Command] = field(default_factory=dict)
+    attempts: Counter[Key] = field(default_factory=Counter)
+    """How often each was sent by clients."""
     told: list[Told] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
 
     def attempt(self, command: Command) -> Command:
         """Remember that this was asked for."""
+        self.attempts[command.key] += 1
         return self.commands.setdefault(command.key, command)
 
     def trace_digest(self) -> str:

@@ -1,7 +1,7 @@
 """At the end of a run, a record that no legal history holds: who reads it must stop and say where it stands (I14)."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import blake2b
 from random import Random
 
@@ -116,7 +116,7 @@ async def spoil(world: World) -> None:
     until_s = world.loop.time() + STOPS_WITHIN_S
     while process.failure is None and not process.leads and world.loop.time() < until_s:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.1)
-    said = [str(error) for error in leaves(process.failure) if isinstance(error, Final)]
+    said = [str(error) for error in process.problems() if isinstance(error, Final)]
     expected = f"{topic}, offset {len(bodies)}"
     require(any(expected in text for text in said), "I14", f"{expected} is {wrong}, yet it said {process.failure!r}")
 
@@ -124,12 +124,3 @@ async def spoil(world: World) -> None:
 def head_of(truth: Truth, bodies: list[bytes]) -> bytes:
     """Digest of the last effective batch."""
     return blake2b(bodies[truth.batches[-1].offset], digest_size=16).digest()
-
-
-def leaves(error: BaseException | None) -> Iterator[BaseException]:
-    """The errors in a group of groups."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves(inner)
-    elif error is not None:
-        yield error

@@ -1,6 +1,6 @@
 """The write path under misfortune: seeds hold, a seed repeats its run, and wrong versions of the product are caught.
 
-`make simulate ARGS="--seeds 10000"` is the thorough run; this one only notices what breaks often.
+`make simulate SEEDS=10000` is the thorough run; this one only notices what breaks often.
 """
 
 import os
@@ -16,7 +16,7 @@ from tests.simulation.run import main
 from tests.simulation.simulate import simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SMOKE_SEEDS = 120
+SMOKE_SEEDS = 200
 OTHER_SEEDS = 60
 """How many seeds a mutant may survive beside the one that is written down for it."""
 

@@ -1,30 +1,23 @@
-"""Broker, processes and network of one run, and what everybody in it shares."""
+"""Broker and processes of one run, and what everybody in it shares."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from random import Random
-from typing import TypeVar
 from zlib import crc32
 
 from bank.app import app
-from bank.v1.queries_pb2 import GetStatement
 from bennu.log.memory import Faults, MemoryBroker
 from bennu.ops import topics
-from bennu_cserver.routes import Wanted
-from bennu_cserver.submission import Reply
+from tests.simulation.peers import Neighbours
 from tests.simulation.process import Process
 from tests.simulation.sagas import HASTY, PATIENT, Sagas
-from tests.simulation.said import Command, History, Key, Read, Told, reason_of
-
-T = TypeVar("T")
+from tests.simulation.said import History, Key
 
 ACCOUNTS = tuple(f"a{n}" for n in range(6))
-SLOTS = 3
-PATIENCE_S = 3.0
-"""How long a client waits for an answer."""
-
+SLOTS = 4
 UNBOUNDED = 1_000_000
+MEMBERS = topics.members(app.name)
 
 
 class World:
@@ -32,16 +25,26 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.partitions = self.random.choice((1, 1, 2))
+        self.partitions = self.random.choice((1, 1, 2, 3))
         self.window_count = self.random.choice((UNBOUNDED, UNBOUNDED, 6, 25))
         self.broker = MemoryBroker(self.random, Faults())
         self.history = History()
         self.definitions = self.random.choice((None, None, None, None, PATIENT, HASTY))
         self.sagas: dict[Process, Sagas] = {}
+        self.size = self.random.choice((2, 3, 3, 3, SLOTS))
+        """How many slots are filled at first; the others are for who joins."""
         self.slots: list[Process | None] = [None] * SLOTS
         self.lives: list[Process] = []
-        self.neighbours: dict[str, Process] = {}
+        self.twins: dict[Process, Process] = {}
+        """Processes with the name of one that was there before."""
+        self.neighbours = Neighbours()
         self.acknowledged: dict[str, set[Key]] = {account: set() for account in ACCOUNTS}
+        self.newest = [0] * self.partitions
+        """Of each partition, the newest batch that a client was told of."""
+        self.away_until_s: dict[str, float] = {}
+        """Topics that nobody reaches."""
+        self.calm_s = 0.0
+        """When the last misfortune so far is over."""
         self.loop = asyncio.get_running_loop()
         self.unheard: list[str] = []
         """Errors of tasks that nobody waited for."""
@@ -51,14 +54,12 @@ class World:
         """Commands are not sent to a process that is paused: nothing of its own tells it that it was deposed."""
         self.slow_clocks = False
         """A clock was set back so far that new ids seem to come from the future."""
-        self.lost = 0.03
-        """How often a request or a reply is lost on its way."""
         for topic in self.topics():
             self.broker.create(topic)
 
     def topics(self) -> Iterator[str]:
         """All there are."""
-        yield topics.members(app.name)
+        yield MEMBERS
         for number in range(self.partitions):
             yield self.events_topic(number)
             yield self.commands_topic(number)
@@ -79,48 +80,68 @@ class World:
         """All records of a journal; none was lost or spoilt."""
         return [body for body in self.broker.records(self.events_topic(number)) if body is not None]
 
+    def partition_of(self, key: str) -> int:
+        """Where a key belongs."""
+        return crc32(key.encode()) % self.partitions
+
     def note(self, what: str) -> None:
         """A line of the trace: equal for equal seeds."""
         self.history.trace.append(f"{self.loop.time():.6f} {what}")
+
+    def until(self, time_s: float) -> None:
+        """Some misfortune lasts until then."""
+        self.calm_s = max(self.calm_s, time_s)
 
     # --- processes
 
     def start(self, slot: int) -> Process:
         """A new life in this slot; the one before it must be dead."""
-        name = f"node-{slot}-{len(self.lives)}"
+        name = f"node-{slot}"
+        for twin in self.twins:
+            if twin.name == name:
+                twin.kill()
+        process = self.slots[slot] = self.start_named(name)
+        return process
+
+    def start_named(self, name: str) -> Process:
+        """A new life, whoever else has this name."""
         process = Process(
             name,
             self.broker,
-            self.random,
             partitions=self.partitions,
             window_count=self.window_count,
             neighbours=self.neighbours,
         )
-        self.neighbours[name] = process
-        self.slots[slot] = process
+        process.log.away_until_s = self.away_until_s
         self.lives.append(process)
         if self.definitions:
             self.sagas[process] = Sagas(process, self.definitions, self.partitions)
-        self.note(f"{name} starts")
+        self.note(f"{process.label} starts")
         return process
 
     def kill(self, slot: int) -> None:
         """End the life in this slot, if there is one."""
         process = self.slots[slot]
         if process is not None and not process.dead:
-            self.note(f"{process.name} dies")
+            self.note(f"{process.label} dies")
             process.kill()
 
+    def live(self) -> list[Process]:
+        """All that run, or are paused."""
+        return [process for process in self.slots if process is not None and not process.dead]
+
     def leaders(self) -> list[Process]:
-        """All who believe that they lead, zombies among them."""
-        return [process for process in self.slots if process is not None and process.leads]
+        """All who believe that they lead something, zombies among them."""
+        return [process for process in self.live() if process.led]
+
+    def leader(self, number: int) -> Process | None:
+        """One that believes to lead this partition."""
+        return next((process for process in self.live() if number in process.led), None)
 
     def somebody(self) -> Process | None:
-        """Whom a client asks: mostly one that believes it leads."""
-        leaders = [process for process in self.leaders() if not (self.shuns and process.owner.paused)]
-        if leaders and self.random.random() < 0.9:
-            return self.random.choice(leaders)
-        return self.random.choice(self.slots)
+        """Whom a client asks: any, for each sends on what it does not lead."""
+        known = [process for process in self.slots if not (self.shuns and process and process.owner.paused)]
+        return self.random.choice(known) if known else None
 
     def zombie(self) -> Process | None:
         """One that believes it leads and does not know yet that time passes."""
@@ -132,82 +153,3 @@ class World:
         task = self.loop.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    # --- the network
-
-    async def ask(self, process: Process, commands: list[Command]) -> list[Reply] | None:
-        """Have a process execute commands of one partition; None if no answer came in time."""
-        for command in commands:
-            self.history.attempt(command)
-        answer: asyncio.Future[list[Reply]] = self.loop.create_future()
-
-        async def handle() -> None:
-            replies = await process.execute(commands)
-            if not process.dead:
-                for command, reply in zip(commands, replies, strict=True):
-                    self._tell(command, reply)
-                self._send_back(answer, replies)
-
-        replies = await self._call(process, handle, answer)
-        for command, (code, _) in zip(commands, replies or (), strict=False):
-            if code == 0:
-                account = str(getattr(command.message, "account", ""))
-                self.acknowledged.setdefault(account, set()).add(command.key)
-        return replies
-
-    async def read(self, process: Process, account: str, *, linearizable: bool) -> None:
-        """Ask for an account's statement and remember what was answered."""
-        known = frozenset(self.acknowledged[account])
-        answer: asyncio.Future[Reply] = self.loop.create_future()
-        query = GetStatement(account=account)
-        rule = app.queries["bank.v1.GetStatement"]
-
-        async def handle() -> None:
-            reply, token = await process.routes.ask(rule, query, Wanted(linearizable))
-            if process.dead or not token:
-                return
-            number = self.partition_of(account)
-            end = len(self.journal(number))
-            self.note(f"{process.name} answers a query for {account}: {reply[0]}")
-            view = reply[1] if reply[0] == 0 else b""
-            self.history.reads.append(Read(account, linearizable, view, end, number, known))
-            self._send_back(answer, reply)
-
-        await self._call(process, handle, answer)
-
-    def partition_of(self, key: str) -> int:
-        """Where a key belongs."""
-        return crc32(key.encode()) % self.partitions
-
-    def _tell(self, command: Command, reply: Reply) -> None:
-        code, body = reply
-        key = app.commands[command.type_name].key(command.message)
-        number = self.partition_of(key)
-        told = Told(command, code, body, reason_of(code, body), number, len(self.journal(number)))
-        self.history.told.append(told)
-        self.note(f"{command.command_id} {command.type_name}: {code} {told.reason}")
-
-    async def _call(
-        self, process: Process, handle: Callable[[], Coroutine[None, None, None]], answer: "asyncio.Future[T]"
-    ) -> T | None:
-        if not self._lost():
-            await asyncio.sleep(self.random.random() * 0.01)
-            if process.dead:
-                return None
-            process.call(handle())
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await answer
-        except TimeoutError:
-            return None
-
-    def _send_back(self, answer: "asyncio.Future[T]", reply: T) -> None:
-        def arrive() -> None:
-            if not answer.done():
-                answer.set_result(reply)
-
-        if not self._lost():
-            self.loop.call_later(self.random.random() * 0.01, arrive, context=Context())
-
-    def _lost(self) -> bool:
-        return self.random.random() < self.lost
