@@ -7,8 +7,10 @@ CALL_TIMEOUT_S = 3.0
 GIVE_UP_S = 60.0
 """A command without a known outcome for so long counts as unanswered: a finding."""
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.01, 0.25
-MAX_UNDER_WAY = 60_000
-"""Commands that wait for an answer; a cluster that is further behind is overloaded, and nothing can be measured."""
+CALLS_AT_ONCE = 2_000
+"""Further ones wait here: clients that only ever add calls keep a cluster that was away from coming back."""
+MAX_BEHIND_S = 20.0
+"""So many seconds of load may wait for an answer; a cluster that is further behind can't carry it."""
 GAP_TIMEOUT_S = 30.0
 HEALED_WITHIN_S = 10.0
 """After a fault has healed a new command must succeed within this time, in every partition."""

@@ -17,7 +17,15 @@ import grpc
 from google.rpc.status_pb2 import Status
 
 from bennu.drill.calls import OK, Answer, Call, Command
-from bennu.drill.limits import AT_A_TIME, CALL_TIMEOUT_S, GIVE_UP_S, MAX_UNDER_WAY, PAUSE_FIRST_S, PAUSE_MAX_S
+from bennu.drill.limits import (
+    AT_A_TIME,
+    CALL_TIMEOUT_S,
+    CALLS_AT_ONCE,
+    GIVE_UP_S,
+    MAX_BEHIND_S,
+    PAUSE_FIRST_S,
+    PAUSE_MAX_S,
+)
 from bennu.errors import Unavailable
 
 UNDECIDED = (
@@ -53,6 +61,7 @@ class Load:
         self._nodes = list(addresses)
         self._rpcs: dict[tuple[str, str], Rpc] = {}
         self._turn = count()
+        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._chance = chance
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -77,8 +86,11 @@ class Load:
             due_s = begin_s + number / rate
             if due_s > time.monotonic():
                 await asyncio.sleep(due_s - time.monotonic())
-            if len(self._under_way) >= MAX_UNDER_WAY:
-                raise Unavailable(f"{MAX_UNDER_WAY} commands wait for an answer: the cluster can't carry this load")
+            if len(self._under_way) >= MAX_BEHIND_S * rate:
+                raise Unavailable(
+                    f"{len(self._under_way)} commands, {MAX_BEHIND_S:.0f} seconds of load, wait for an answer: this "
+                    "cluster can't carry it, so nothing can be measured; say a lower --rate, or leave it the machine"
+                )
             self._begin(Call(next(commands), due_s))
 
     def _begin(self, call: Call) -> None:
@@ -115,8 +127,9 @@ class Load:
             async with asyncio.timeout(GIVE_UP_S):
                 while call.answer is None:
                     call.attempts += 1
-                    node = self._nodes[next(self._turn) % len(self._nodes)]
-                    call.answer = await self._attempt(node, call.command)
+                    async with self._slots:
+                        node = self._nodes[next(self._turn) % len(self._nodes)]
+                        call.answer = await self._attempt(node, call.command)
                     if call.answer is None:
                         await asyncio.sleep(pause_s * self._chance.uniform(0.5, 1.5))
                         pause_s = min(2 * pause_s, PAUSE_MAX_S)
