@@ -101,12 +101,13 @@ class Replica:
         self.spoilt |= self._sealed is not None or not self.open.blank
 
     async def _caught_up(self) -> bool:
-        before = self.position.offset
-        await self.journal.read_to_tail()
         try:
-            return self.position.offset == before == (await self.log.bounds(self.topic))[1]
+            if (await self.log.bounds(self.topic))[1] == self.position.offset:
+                return True
         except Unavailable:
             return False
+        await self.journal.read_to_tail()
+        return False
 
     def _epoch_start(self, candidate: Candidate) -> EpochStart:
         return EpochStart(
