@@ -50,7 +50,7 @@ async def run(opening: list[bytes], rest: list[bytes]) -> tuple[float, float]:
         node = Node(log, Candidate("bench", 1_000_000, 3_600_000), group)
         member = Member(app, (0, 1), node=node, intake=intake)
         await topics.create_all(log, app.name, 1)
-        stream = Stream(Routes(app, [member], group, Peers()), intake, observed)
+        stream = Stream(Routes(app, [member], group=group, peers=Peers()), intake, observed)
         running = asyncio.create_task(run_all(node, [member], clock, observed=observed, stopping=stopping))
         while member.partition is None:  # noqa: ASYNC110 - a benchmark may poll
             await asyncio.sleep(0.01)

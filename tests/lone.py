@@ -30,4 +30,4 @@ async def create_topics(log: MemoryLog, members: Sequence[Member]) -> None:
 
 def routes_of(node: Node, members: Sequence[Member]) -> Routes:
     """The way to these partitions."""
-    return Routes(app, members, node.group, Peers())
+    return Routes(app, members, group=node.group, peers=Peers())

@@ -51,7 +51,7 @@ def opened(node: Server, account: str) -> Answer:
     return answer
 
 
-def deposited(node: Server, account: str, command_id: str, amount_minor: int = 1) -> Answer:
+def deposited(node: Server, account: str, command_id: str, *, amount_minor: int = 1) -> Answer:
     """Ask this node for a deposit."""
     command = Deposit(account=account, amount_minor=amount_minor, currency="EUR")
     return node.ask(command, {"idempotency-key": command_id})
@@ -71,7 +71,7 @@ def test_any_node_takes_any_command(cluster: Cluster) -> None:
     for number, account in enumerate(ACCOUNTS):
         node = cluster.nodes[number % 3]
         opened(node, account)
-        assert deposited(node, account, f"any-{account}", 5).code == "OK"
+        assert deposited(node, account, f"any-{account}", amount_minor=5).code == "OK"
         assert balance(node, account) == 5
 
 
@@ -80,7 +80,7 @@ def test_an_id_is_known_whoever_is_asked(cluster: Cluster) -> None:
     opened(cluster.nodes[0], "same")
     answers = [deposited(node, "same", "same-id") for node in cluster.nodes]
     assert {(answer.code, answer.body) for answer in answers} == {("OK", answers[0].body)}
-    assert [deposited(node, "same", "same-id", 2).code for node in cluster.nodes] == ["ALREADY_EXISTS"] * 3
+    assert [deposited(node, "same", "same-id", amount_minor=2).code for node in cluster.nodes] == ["ALREADY_EXISTS"] * 3
 
 
 def test_a_frame_goes_to_all_partitions(cluster: Cluster) -> None:

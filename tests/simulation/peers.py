@@ -47,10 +47,8 @@ class SimulatedPeers(Peers):
 
         return await self._ask(address, decided)
 
-    async def ask(
-        self, address: str, type_name: str, query: Message, linearizable: bool, caller: Caller
-    ) -> tuple[Reply, str]:
-        rule = app.queries[type_name]
+    async def ask(self, address: str, query: Message, *, linearizable: bool, caller: Caller) -> tuple[Reply, str]:
+        rule = app.queries[query.DESCRIPTOR.full_name]
 
         async def answered(process: "Process") -> tuple[Reply, str]:
             partition = process.routes.led_for(rule.key(query))

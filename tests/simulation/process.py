@@ -65,7 +65,7 @@ class Process:
         self.node = Node(self.log, candidate, self.group_of("cserver"))
         self.members = [Member(app, (n, partitions), node=self.node, intake=INTAKE) for n in range(partitions)]
         self.peers = SimulatedPeers(neighbours, random)
-        self.routes = Routes(app, self.members, self.node.group, self.peers)
+        self.routes = Routes(app, self.members, group=self.node.group, peers=self.peers)
         neighbours[self.label] = self
         self.failure: BaseException | None = None
         self.excused: type[Final] | None = None

@@ -74,10 +74,9 @@ class Peers:
         answer = await self._execute(address, CommandFrame(commands=_batch([command]), dry_run=True), caller)
         return ((answer.codes[0], answer.replies[0]), answer.dry_runs[0]), answer.positions[0]
 
-    async def ask(
-        self, address: str, type_name: str, query: Message, linearizable: bool, caller: Caller
-    ) -> tuple[Reply, str]:
+    async def ask(self, address: str, query: Message, *, linearizable: bool, caller: Caller) -> tuple[Reply, str]:
         """Have a query answered there.  Raises `Unsettled`."""
+        type_name = query.DESCRIPTOR.full_name
         asked = PeerQuery(type=type_name, payload=query.SerializeToString(), linearizable=linearizable)
         try:
             answer = await self._stub(address).Ask(asked, timeout=_timeout_s(caller), metadata=_metadata(caller))

@@ -50,7 +50,7 @@ ANYTHING = Wanted()
 class Routes:
     """The partitions of an app, as this process reaches them."""
 
-    def __init__(self, app: App, members: Sequence[Member], group: Group, peers: Peers) -> None:
+    def __init__(self, app: App, members: Sequence[Member], *, group: Group, peers: Peers) -> None:
         self.app = app
         self.members = members
         self.topics = frozenset(member.topic for member in members)
@@ -131,11 +131,11 @@ class Routes:
         number = partition_of(rule.key(query), len(self.members))
         try:
             if self.led(number) is None and not wanted.linearizable and self.members[number].followed is not None:
-                return await self._follower_answer(number, rule, query, wanted.batch_no, caller=caller)
+                return await self._follower_answer(rule, query, wanted.batch_no, caller=caller)
             reply, token = await self._until_settled(
                 number,
                 lambda partition: local.answer(partition, rule, query, linearizable=wanted.linearizable, caller=caller),
-                lambda claim: self._peers.ask(claim.address, rule.type_name, query, wanted.linearizable, caller),
+                lambda claim: self._peers.ask(claim.address, query, linearizable=wanted.linearizable, caller=caller),
                 deadline_s=caller.deadline_s,
             )
         except Unsettled as unsettled:
@@ -145,8 +145,9 @@ class Routes:
         return reply, token
 
     async def _follower_answer(
-        self, number: int, rule: QueryRule, query: Message, batch_no: int, *, caller: Caller
+        self, rule: QueryRule, query: Message, batch_no: int, *, caller: Caller
     ) -> tuple[Reply, str]:
+        number = partition_of(rule.key(query), len(self.members))
         member = self.members[number]
         least = max(batch_no, self._told[number])
         patience_s = min(LEADER_WAIT_MS / 1000, caller.deadline_s - asyncio.get_running_loop().time())

@@ -57,7 +57,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
         intake = Intake(app, clock.wall_us)
         places = [(number, settings.partitions) for number in range(settings.partitions)]
         members = [Member(app, place, node=node, intake=intake) for place in places]
-        routes = Routes(app, members, node.group, peers)
+        routes = Routes(app, members, group=node.group, peers=peers)
         edge, frames = Edge(routes, intake, observed), stream.Stream(routes, intake, observed)
         others = peer_service.PeerService(routes, intake)
         looks = inspection.Inspection(routes)
