@@ -288,3 +288,11 @@ def test_the_write_path_is_one_page_that_the_readme_names() -> None:
     page = "services/cserver/bennu_cserver/command_loop.py"
     assert len((ROOT / page).read_text().splitlines()) <= MAX_WRITE_PATH_LINES
     assert page in (ROOT / "README.md").read_text()
+
+
+def test_every_guarantee_names_tests_that_are_there() -> None:
+    """The table of the README says which test shows what; a test that was renamed shows nothing."""
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "README.md").read_text())
+    assert len(named) > 20
+    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / "tests" / path).read_text()]
+    assert not missing
