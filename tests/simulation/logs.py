@@ -46,6 +46,12 @@ class ProcessLog:
         if self._broker.faults is not NO_FAULTS and self._random.random() < 0.3:
             await asyncio.sleep(self._random.random() * 0.02)
 
+    async def _chance_to_lag(self) -> None:
+        """A reader is now and then behind what others have heard of."""
+        await self._chance_to_wait()
+        if self._broker.faults is not NO_FAULTS and self._random.random() < 0.1:
+            await asyncio.sleep(self._random.random() * 0.5)
+
     async def bounds(self, topic: str) -> tuple[int, int]:
         """The end as it was before the answer travelled, or no answer."""
         await self._chance_to_wait()
@@ -100,7 +106,7 @@ class ProcessLog:
                 async for chunk in chunks:
                     rest = chunk
                     while rest:
-                        await self._chance_to_wait()
+                        await self._chance_to_lag()
                         while (away_s := self._away_s(topic)) > 0:  # noqa: ASYNC110 - virtual time
                             await asyncio.sleep(away_s)
                         size = self._random.randrange(1, len(rest) + 1)

@@ -42,7 +42,7 @@ CLIMATES = (
     (Weather(pause=8, behind=3), ROUGH),
     (Weather(cut=8, behind=3, members=3), 1.0),
     (Weather(stop=5, handover=8, join=5), ROUGH),
-    (Weather(twin=2, join=3, members=3, clock=4), CALM),
+    (Weather(twin=8, join=3, members=3, clock=4), 1.0),
     (Weather(crash=2, pause=3, cut=3, stop=2, handover=2, join=2, power=1), ROUGH),
     (Weather(broker=8, crash=2), 1.0),
 )
@@ -60,6 +60,7 @@ MILD = MOODS[2]
 PAUSES_S = (0.05, 0.5, *(times * SILENCE_MS / 1000 for times in (1, 1, 2, 2, 5, 12)))
 FAILOVERS = 20
 STOPS_WITHIN_S = 5.0
+KNOWN_AFTER_S = 2.0
 HOUR_US = 3_600_000_000
 CLIENTS_DIFFER_US = 1_000_000
 """Clients' own clocks are wrong by less than this.  See `clients.uuid7`."""
@@ -73,6 +74,7 @@ class Operator:
         self._random = world.random
         self._weather, self._pace_s = self._random.choice(CLIMATES)
         self._drills = self._random.random() < 0.06
+        self._truncated = False
         self._log = ProcessLog(world.broker, world.random)
 
     async def run(self, until_s: float) -> None:
@@ -147,7 +149,7 @@ class Operator:
     async def _twin(self) -> None:
         """Somebody starts a second process of a name: the later one ends."""
         process = self._world.slots[self._victim()]
-        if process is None or process.dead or process.owner.paused or process.age_s < STOPS_WITHIN_S:
+        if process is None or process.dead or process.owner.paused or process.age_s < KNOWN_AFTER_S or self._truncated:
             return
         twin = self._world.start_named(process.name)
         twin.excused = BadSettings
@@ -247,17 +249,18 @@ class Operator:
 
     async def _members(self) -> None:
         """The log of members is away, loses its end, or its beginning."""
-        topic, how = self._world.broker.topic(MEMBERS), self._random.choice(("away", "away", "truncated", "expired"))
+        topic, how = self._world.broker.topic(MEMBERS), self._random.choice(("away", "away", "expired", "truncated"))
         self._world.note(f"members log: {how}")
         middle = self._random.randrange(topic.first, topic.end + 1)
         if how == "away":
             until_s = self._world.loop.time() + self._random.choice((0.5, 3.0)) * self._random.random()
             self._world.away_until_s[MEMBERS] = until_s
             self._world.until(until_s)
-        elif how == "truncated":
-            self._world.broker.truncate(MEMBERS, middle)
-        else:
+        elif how == "expired" or self._world.twins:  # it says which of two was there before
             self._world.broker.expire_before(MEMBERS, middle)
+        else:
+            self._world.broker.truncate(MEMBERS, middle)
+            self._truncated = True
 
     async def _clock(self) -> None:
         process = self._world.slots[self._victim()]
