@@ -61,13 +61,14 @@ class Healing:
     async def _within(self, seconds: float, what: str, holds: Callable[[], str]) -> None:
         until_s = self._world.loop.time() + seconds
         while problem := holds():
-            require(self._world.loop.time() < until_s, "I11", f"not within {seconds:.0f} s that {what}: {problem}")
             self._nobody_ended()
+            require(self._world.loop.time() < until_s, "I11", f"not within {seconds:.0f} s that {what}: {problem}")
             await asyncio.sleep(LOOK_S)
 
     def _nobody_ended(self) -> None:
         for process in self._world.live():
-            require(not process.ended, "I14", f"legal faults, but {process.label} stopped: {process.problems()}")
+            problems = process.problems()
+            require(not process.ended and not problems, "I14", f"legal faults, but {process.label} stopped: {problems}")
 
     def _twins_are_gone(self) -> None:
         for twin, first in self._world.twins.items():

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import subprocess
 import sys
 from itertools import chain
@@ -17,6 +18,7 @@ from tests.simulation.simulate import simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMOKE_SEEDS = 200
+NO_MISTAKE_OF_THE_PRODUCT = re.compile("(Type|Value|Attribute|Assertion|Name|Lookup|Key)Error")
 OTHER_SEEDS = 60
 """How many seeds a mutant may survive beside the one that is written down for it."""
 
@@ -52,6 +54,7 @@ def test_a_wrong_product_is_caught(mutant: Mutant) -> None:
         seeds = chain((mutant.seed,), range(OTHER_SEEDS))
         caught = next((outcome for outcome in map(simulate, seeds) if outcome.violation), None)
     assert caught is not None, f"no seed of {mutant.seed} and 0 to {OTHER_SEEDS - 1} noticed: {mutant.name}"
+    assert not NO_MISTAKE_OF_THE_PRODUCT.search(caught.violation), f"the mutant itself is broken: {caught.violation}"
     print(f"seed {caught.seed}: {caught.violation}")
 
 
