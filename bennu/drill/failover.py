@@ -16,7 +16,7 @@ from bennu.drill.calls import Call, Command, command_of
 from bennu.drill.ending import Scene
 from bennu.drill.faults import Fault, FaultKind, fault_of
 from bennu.drill.gaps import FirstAnswers, Silence
-from bennu.drill.limits import GAP_TIMEOUT_S, HEALED_WITHIN_S, WHOLE_TIMEOUT_S
+from bennu.drill.limits import ASK_AGAIN_S, GAP_TIMEOUT_S, HEALED_WITHIN_S, WHOLE_TIMEOUT_S
 from bennu.drill.load import Load
 from bennu.drill.nodes import Nodes
 from bennu.drill.result import Result, Run
@@ -176,17 +176,30 @@ class _Runs:
         victim = self._victim()
         number = self._chance.choice(self._watch.led_by(victim))
         heir = self._chance.choice([node for node in self._nodes if node != victim])
-        _, epoch = self._watch.leader(number)
         silence = Silence(time.monotonic(), number)
         self._load.watchers.append(silence)
-        await self._watch.ask_handover(number, heir)
-        what = f"{victim} hands partition {number} over to {heir}"
-        await self._watch.until(lambda: (number, epoch) in self._watch.released, GAP_TIMEOUT_S, what=what)
-        async with asyncio.timeout(GAP_TIMEOUT_S):
-            gap_s = await silence.around(self._watch.released[number, epoch])
+        text = f"{victim} hands partition {number} over to {heir}"
+        await self._hand_over(number, heir, what=text)
+        _, epoch = self._watch.leader(number)
+        last_no = self._watch.released.get((number, epoch - 1))
+        if last_no is None:
+            text, gap_s = f"{text}, but was taken for dead meanwhile", inf
+        else:
+            async with asyncio.timeout(GAP_TIMEOUT_S):
+                gap_s = await silence.around(last_no)
         self._load.watchers.remove(silence)
-        await self._watch.until(lambda: self._watch.leader(number)[0] == heir, GAP_TIMEOUT_S, what=what)
-        return Run(f"{what} in order", gap_s * 1000, number, None, slowest_ms(self._load.calls[first:]))
+        return Run(text, gap_s * 1000, number, None, slowest_ms(self._load.calls[first:]))
+
+    async def _hand_over(self, number: int, heir: str, *, what: str) -> None:
+        """Ask until it is done: a leader does not heed a request for a node that it has not heard of lately."""
+        until_s = time.monotonic() + GAP_TIMEOUT_S
+        while True:
+            await self._watch.ask_handover(number, heir)
+            try:
+                return await self._watch.until(lambda: self._watch.leader(number)[0] == heir, ASK_AGAIN_S, what=what)
+            except Unavailable:
+                if time.monotonic() > until_s:
+                    raise
 
 
 def slowest_ms(calls: Sequence[Call]) -> float:

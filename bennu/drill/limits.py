@@ -12,6 +12,8 @@ CALLS_AT_ONCE = 2_000
 MAX_BEHIND_S = 20.0
 """So many seconds of load may wait for an answer; a cluster that is further behind can't carry it."""
 GAP_TIMEOUT_S = 30.0
+ASK_AGAIN_S = 3.0
+"""For a handover that has not come about."""
 HEALED_WITHIN_S = 10.0
 """After a fault has healed a new command must succeed within this time, in every partition."""
 WHOLE_TIMEOUT_S = 60.0
