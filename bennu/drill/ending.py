@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bennu.domain.app import App
 from bennu.drill import checks
@@ -94,7 +95,7 @@ async def _unequal(scene: Scene, journals: Sequence[Journal]) -> list[str]:
         if told is None or (told.code, told.reply) != (OK, expected):
             found.append(f"{node} answers {query.message} with {told}, a replay with {expected!r}")
 
-    await some_at_a_time([ask(node, query) for node in nodes for query in queries])
+    await some_at_a_time([partial(ask, node, query) for node in nodes for query in queries])
     return found
 
 

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -109,7 +110,7 @@ class Load:
     async def all_of(self, commands: Iterable[Command]) -> list[Call]:
         """Send these, some at a time, outside the open loop; they are part of the history.  Raises `Unavailable`."""
         calls = [Call(command, time.monotonic()) for command in commands]
-        await some_at_a_time([self._until_answered(call) for call in calls])
+        await some_at_a_time([partial(self._until_answered, call) for call in calls])
         self.calls += calls
         if (unanswered := next((call for call in calls if call.answer is None), None)) is not None:
             raise Unavailable(f"{unanswered.command.command_id} was not answered in {GIVE_UP_S:.0f} s")
@@ -118,7 +119,7 @@ class Load:
     async def again(self, commands: Iterable[Command]) -> list[Call]:
         """Send commands a second time.  Not part of the history."""
         calls = [Call(command, time.monotonic()) for command in commands]
-        await some_at_a_time([self._until_answered(call) for call in calls])
+        await some_at_a_time([partial(self._until_answered, call) for call in calls])
         return calls
 
     async def _until_answered(self, call: Call) -> None:
@@ -161,13 +162,13 @@ class Load:
         return found
 
 
-async def some_at_a_time(work: Iterable[Coroutine[None, None, object]]) -> None:
+async def some_at_a_time(work: Iterable[Callable[[], Coroutine[None, None, object]]]) -> None:
     """Do all of it, a few at a time."""
     slots = asyncio.Semaphore(AT_A_TIME)
 
-    async def one(piece: Coroutine[None, None, object]) -> None:
+    async def one(piece: Callable[[], Coroutine[None, None, object]]) -> None:
         async with slots:
-            await piece
+            await piece()
 
     async with asyncio.TaskGroup() as group:
         for piece in work:
