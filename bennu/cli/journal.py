@@ -147,7 +147,11 @@ def _check_known(found: "list[Counts]") -> None:
 
 async def _journals(log: "Log", app: "App", partitions: int) -> list[str]:
     """Those that must be there, and those that may be."""
-    there = [found.name for found in await topics.find_all(log, app.name) if "-commands-" not in found.name]
+    there = [
+        found.name
+        for found in await topics.find_all(log, app.name)
+        if "-events-" in found.name or "-saga-" in found.name
+    ]
     wanted = [name for name in app_topics.names(app.name, partitions) if "-events-" in name]
     return [*wanted, *(name for name in there if name not in wanted and _below(name, partitions))]
 

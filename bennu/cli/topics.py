@@ -32,7 +32,7 @@ async def create_all(log: "Log", app_name: str, partitions: int) -> list[Topic]:
 
 async def find_all(log: "Log", app_name: str) -> list[Topic]:
     """The app's topics that exist; partitions are numbered without a gap."""
-    found: list[Topic] = []
+    found = await _find(log, topics.members(app_name))
     for number in range(MAX_PARTITIONS):
         before = len(found)
         for kind in topics.KINDS:

@@ -8,11 +8,11 @@ from tests.cli.shell import BANK, Shell
 
 def topics(*numbers: int) -> list[str]:
     """The bank's, in order."""
-    return [f"bank-{kind}-{number}" for number in numbers for kind in ("events", "commands", "saga")]
+    return ["bank-members"] + [f"bank-{kind}-{number}" for number in numbers for kind in ("events", "commands", "saga")]
 
 
 def test_create_makes_what_is_missing(bennu: Shell) -> None:
-    """Each partition has its three logs; asking again, or for more partitions, keeps what is there."""
+    """Each partition has three logs, and all have one; asking again, or for more partitions, keeps what is there."""
     for count in (1, 1, 3):
         told = bennu("topics", "create", "--app", BANK, "--partitions", count, "--json")
         assert (told.code, told.err) == (0, "")
@@ -32,6 +32,7 @@ def test_list_shows_what_is_there(bennu: Shell) -> None:
     assert told.json == [{"name": name, "first": 0, "next": 2 * (name == "bank-commands-0")} for name in topics(0)]
     lines = bennu("topics", "list", "--app", BANK).out.splitlines()
     assert [line.split(maxsplit=1) for line in lines] == [
+        ["bank-members", "records 0"],
         ["bank-events-0", "records 0"],
         ["bank-commands-0", "records 2, offsets 0 to 1"],
         ["bank-saga-0", "records 0"],
