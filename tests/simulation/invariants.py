@@ -68,7 +68,8 @@ class Judgement:
         elif told.code == ALREADY_EXISTS:
             require(len(mine) > len(same), "I12", f"{what}, but nothing exists under this id")
         elif told.reason == "NOT_DECIDED":
-            once = self._world.history.attempts[told.command.key] == 1
+            by_log = any(each.command.key == told.command.key for each in self._logged)
+            once = self._world.history.attempts[told.command.key] == 1 and not by_log
             require(not (once and self._ever(told.command.key)), "I12", f"{what}, yet it was decided")
         elif told.code == UNAVAILABLE or told.reason == "OUTCOME_FORGOTTEN":
             return  # says nothing
