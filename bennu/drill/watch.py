@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 
-from bennu.errors import Unavailable
+import structlog
+
+from bennu.errors import AppendRefused, AppendUnknown, Unavailable
 from bennu.log.port import Log
 from bennu.members import records
 from bennu.members.directory import Directory, Peer
@@ -14,6 +16,8 @@ from bennu.replica.journal import Position
 from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, SEAT_PART_STOPPED, HandoverAsked, Heartbeat
 
 SERVICE = "cserver"
+
+logger = structlog.get_logger()
 
 
 class Watch:
@@ -57,7 +61,10 @@ class Watch:
     async def ask_handover(self, number: int, node: str) -> None:
         """As an operator would."""
         asked = HandoverAsked(service=SERVICE, partition=number, node=node)
-        await self._log.append(self._topic, records.encode(asked))
+        try:
+            await self._log.append(self._topic, records.encode(asked))
+        except (AppendRefused, AppendUnknown) as error:  # whoever waits for the handover asks again
+            logger.warning("the request for a handover may be lost", reason=str(error))
 
     # --- what was heard
 
