@@ -7,14 +7,14 @@ leads, and nothing else.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 import structlog
 
 from bennu.errors import Diverged, UnknownToBuild
 from bennu.limits import STOP_GRACE_MS
 from bennu.members.limits import SILENCE_MS
-from bennu.ops.stopping import unless
+from bennu.ops.stopping import before, unless
 from bennu.replica.clock import Clock
 from bennu.replica.fenced import SteppedDown
 from bennu.replica.journal import Position
@@ -158,16 +158,12 @@ class Member(ABC, Generic[F, P, O]):
         self._moved = asyncio.Event()
 
     async def _begin(self, clock: Clock) -> tuple[Replica, F]:
-        fold = self.new_fold()
-
         def blank() -> ReplicaState:
-            nonlocal fold
-            fold = self.new_fold()
-            return ReplicaState(fold, partition=self.number, partitions=self.partitions)
+            return ReplicaState(self.new_fold(), partition=self.number, partitions=self.partitions)
 
         kept = await self._snapshots.begin(self.log, self.topic, blank) if self._snapshots else None
         state, position = kept or (blank(), Position(self.topic))
-        return Replica(self.log, position, state, clock=clock), fold
+        return Replica(self.log, position, state, clock=clock), cast(F, state.fold)  # which `new_fold` made
 
     async def _remember(self, clock: Clock) -> None:
         self._memory = await self._begin(clock)
@@ -217,15 +213,8 @@ class Member(ABC, Generic[F, P, O]):
             following = follow(replica, moved=self._step, caught_up=lambda: self._now(SEAT_PART_FOLLOWS))
             if self._snapshots is None:
                 return await following
-            tail, due = asyncio.create_task(following), asyncio.create_task(self._snapshots.due(self.topic))
-            try:
-                await asyncio.wait((tail, due), return_when=asyncio.FIRST_COMPLETED)
-                if tail.done():
-                    tail.result()
-            finally:
-                for task in (tail, due):
-                    task.cancel()
-                await asyncio.wait((tail, due))
+            if await before(self._snapshots.due(self.topic), following):
+                return None
             await self._snapshots.take(replica.state, replica.position)
 
     def _step(self) -> None:
