@@ -143,19 +143,20 @@ class AggregateFold:
 
     def decide(self, rule: CommandRule, command: Message, context: Context) -> Decision:
         """Decide and evolve; a rule that raises changes nothing and is answered as failed."""
-        decision, changed = self._decide(rule, command, context)
+        key = rule.key(command)
+        decision, changed = self._decide(rule, command, context, key=key)
         if changed is not None:
-            key = rule.key(command)
             self.states[rule.aggregate][key] = self._touched[rule.aggregate][key] = changed
         return decision
 
     def try_out(self, rule: CommandRule, command: Message, context: Context) -> Decision:
         """What `decide` would say; nothing changes, and nothing counts as touched."""
-        return self._decide(rule, command, context)[0]
+        return self._decide(rule, command, context, key=rule.key(command))[0]
 
-    def _decide(self, rule: CommandRule, command: Message, context: Context) -> tuple[Decision, State | None]:
+    def _decide(
+        self, rule: CommandRule, command: Message, context: Context, *, key: str
+    ) -> tuple[Decision, State | None]:
         """The decision, and the state that its events lead to; None where there are none."""
-        key = rule.key(command)
         state = self.states[rule.aggregate].get(key)
         if state is None:
             state = self._app.kinds[rule.aggregate].state()

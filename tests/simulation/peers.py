@@ -40,9 +40,7 @@ class SimulatedPeers(Peers):
 
     async def execute(self, address: str, commands: Sequence[Prepared], caller: Caller) -> Answered:
         async def decided(process: "Process") -> Answered:
-            partition = process.routes.led(process.routes.partition_of(commands[0]))
-            if partition is None:
-                raise Unsettled(UNKNOWN)
+            partition = process.routes.leading(process.routes.partition_of(commands[0]))
             return await local.decide(partition, commands, 100 * len(commands), caller=caller)
 
         return await self._ask(address, decided)
@@ -51,9 +49,7 @@ class SimulatedPeers(Peers):
         rule = app.queries[query.DESCRIPTOR.full_name]
 
         async def answered(process: "Process") -> tuple[Reply, str]:
-            partition = process.routes.led_for(rule.key(query))
-            if partition is None:
-                raise Unsettled(UNKNOWN)
+            partition = process.routes.leading_for(rule.key(query))
             return await local.answer(partition, rule, query, linearizable=linearizable)
 
         return await self._ask(address, answered)

@@ -14,11 +14,10 @@ from bennu_cserver.intake import Intake, Refused, invalid
 from bennu_cserver.local import Unsettled
 from bennu_cserver.origins import origin_at
 from bennu_cserver.peers import CLIENT
-from bennu_cserver.replies import UNKNOWN
 from bennu_cserver.routes import Routes
 from bennu_cserver.slices import let_others, slices_of
 from bennu_cserver.stream import parse_frame
-from bennu_cserver.submission import Caller, Prepared, Reply
+from bennu_cserver.submission import Caller, Prepared
 
 SERVICE = "bennu.v1.Peer"
 
@@ -73,23 +72,19 @@ class PeerService:
         )
 
     async def _decided(self, commands: list[Prepared], size_bytes: int, caller: Caller) -> local.Answered:
-        partition = self._routes.led(self._routes.partition_of(commands[0]))
         try:
-            if partition is None:
-                raise Unsettled(UNKNOWN)
+            partition = self._routes.leading(self._routes.partition_of(commands[0]))
             return await local.decide(partition, commands, size_bytes, caller=caller)
         except Unsettled as unsettled:
             return [unsettled.reply] * len(commands), ""
 
     async def _tried(self, command: Prepared, caller: Caller) -> ReplyFrame:
         """The only one of a frame that is a dry run."""
-        partition = self._routes.led(self._routes.partition_of(command))
-        reply, found, token = UNKNOWN, DryRun(), ""
-        if partition is not None:
-            try:
-                (reply, found), token = await local.try_out(partition, command, caller=caller)
-            except Unsettled as unsettled:
-                reply = unsettled.reply
+        try:
+            partition = self._routes.leading(self._routes.partition_of(command))
+            (reply, found), token = await local.try_out(partition, command, caller=caller)
+        except Unsettled as unsettled:
+            reply, found, token = unsettled.reply, DryRun(), ""
         return ReplyFrame(codes=[reply[0]], replies=[reply[1]], positions=[token] if token else [], dry_runs=[found])
 
     async def _ask(self, request: bytes, context: Context) -> bytes:
@@ -101,16 +96,13 @@ class PeerService:
             query = self._intake.query(rule, asked.payload)
         except (DecodeError, Refused) as problem:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(problem))
-        partition = self._routes.led_for(rule.key(query))
-        reply: Reply = UNKNOWN
-        token = ""
-        if partition is not None:
-            try:
-                reply, token = await local.answer(
-                    partition, rule, query, linearizable=asked.linearizable, caller=_caller(context)
-                )
-            except Unsettled as unsettled:
-                reply = unsettled.reply
+        try:
+            partition = self._routes.leading_for(rule.key(query))
+            reply, token = await local.answer(
+                partition, rule, query, linearizable=asked.linearizable, caller=_caller(context)
+            )
+        except Unsettled as unsettled:
+            reply, token = unsettled.reply, ""
         return PeerAnswer(code=reply[0], reply=reply[1], position=token).SerializeToString()
 
 

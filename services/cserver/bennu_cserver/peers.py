@@ -39,18 +39,20 @@ class Peers:
     """Channels to other processes of the service, by address."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: list[grpc.aio.Channel] = []
+        self._stubs: dict[str, PeerAsyncStub] = {}
 
     async def close(self) -> None:
         """End all calls."""
-        for channel in self._channels.values():
+        for channel in self._channels:
             await channel.close()
 
     def _stub(self, address: str) -> "PeerAsyncStub":
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=OPTIONS)
-        stub: PeerAsyncStub = PeerStub(channel)
+        stub = self._stubs.get(address)
+        if stub is None:  # kept, as making one costs a good part of a call
+            channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+            self._channels.append(channel)
+            stub = self._stubs[address] = PeerStub(channel)
         return stub
 
     async def execute(self, address: str, commands: Sequence[Prepared], caller: Caller) -> Answered:

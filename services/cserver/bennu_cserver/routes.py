@@ -72,13 +72,20 @@ class Routes:
         """The journal of the partition of this key."""
         return self.members[partition_of(key, len(self.members))].topic
 
-    def led_for(self, key: str) -> Partition | None:
-        """The partition of this key, if this process leads it."""
-        return self.led(partition_of(key, len(self.members)))
-
     def led(self, number: int) -> Partition | None:
         """The partition, if this process leads it."""
         return self.members[number].partition
+
+    def leading(self, number: int) -> Partition:
+        """The partition that this process leads.  Raises `Unsettled` if it does not."""
+        partition = self.led(number)
+        if partition is None:
+            raise Unsettled(UNKNOWN)
+        return partition
+
+    def leading_for(self, key: str) -> Partition:
+        """The same for the partition of this key."""
+        return self.leading(partition_of(key, len(self.members)))
 
     async def submit(
         self, number: int, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
@@ -131,7 +138,7 @@ class Routes:
         number = partition_of(rule.key(query), len(self.members))
         try:
             if self.led(number) is None and not wanted.linearizable and self.members[number].followed is not None:
-                return await self._follower_answer(rule, query, wanted.batch_no, caller=caller)
+                return await self._follower_answer(number, rule, query, batch_no=wanted.batch_no, caller=caller)
             reply, token = await self._until_settled(
                 number,
                 lambda partition: local.answer(partition, rule, query, linearizable=wanted.linearizable, caller=caller),
@@ -145,9 +152,8 @@ class Routes:
         return reply, token
 
     async def _follower_answer(
-        self, rule: QueryRule, query: Message, batch_no: int, *, caller: Caller
+        self, number: int, rule: QueryRule, query: Message, *, batch_no: int, caller: Caller
     ) -> tuple[Reply, str]:
-        number = partition_of(rule.key(query), len(self.members))
         member = self.members[number]
         least = max(batch_no, self._told[number])
         patience_s = min(LEADER_WAIT_MS / 1000, caller.deadline_s - asyncio.get_running_loop().time())
