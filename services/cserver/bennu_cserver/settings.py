@@ -2,14 +2,13 @@
 
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from bennu.limits import WINDOW_AGE_MS, WINDOW_COUNT
-from bennu.ops.settings import ServiceSettings
-from bennu.snapshots.limits import EVERY_S
+from bennu.snapshots.settings import ReplicaSettings
 
 
-class CServerSettings(ServiceSettings):
+class CServerSettings(ReplicaSettings):
     """Beside the shared settings: its port, and how long replies are kept."""
 
     service: ClassVar[str] = "cserver"
@@ -21,9 +20,3 @@ class CServerSettings(ServiceSettings):
         WINDOW_COUNT, ge=1, le=100_000_000, description="replies kept by this process, over all its partitions"
     )
     window_age_ms: int = Field(WINDOW_AGE_MS, ge=1000, description="age at which a kept reply is forgotten")
-    postgres: SecretStr | None = Field(
-        None, description="URL of the database of snapshots; without it journals are replayed from their start"
-    )
-    snapshot_every_s: int = Field(
-        EVERY_S, ge=0, le=365 * 86_400, description="age at which a follower takes a new snapshot; 0: it takes none"
-    )

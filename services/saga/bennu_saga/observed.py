@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from bennu.ops.metrics import Metrics
+from bennu.ops.partitions import PartitionsObserved
 from bennu.ops.readiness import Readiness
 from bennu_saga.fold import SagaFold
 from bennu_saga.reactor import COMPENSATION_FAILURE, DUPLICATE_START, REFUSED_CLOSING, RULE_FAILURE, TIME_OUT, Note
@@ -24,17 +25,16 @@ SAID = {
 """The log line of each kind of note."""
 
 
-class Observed:
+class Observed(PartitionsObserved):
     """Touched once a batch, not once a saga."""
 
     def __init__(self, metrics: Metrics, readiness: Readiness, partitions: int) -> None:
-        self._readiness = readiness
+        super().__init__(metrics, readiness, partitions)
         numbers = [str(number) for number in range(partitions)]
 
         def gauges(name: str, text: str) -> list[Any]:  # a label's child has no type of its own
             return [metrics.gauge(name, text, partition=number) for number in numbers]
 
-        self._leads = gauges("bennu_leads", "1 where this process leads the partition.")
         self._running = gauges("bennu_sagas_running", "Sagas under way.")
         self._stuck = gauges("bennu_sagas_stuck", "Sagas whose compensation failed and that nobody has mended.")
         self._outbox = gauges("bennu_outbox_commands", "Commands that their log has not confirmed.")
@@ -49,23 +49,10 @@ class Observed:
             kind: metrics.counter("bennu_saga_notes", "What an operator should hear of.", kind=kind) for kind in SAID
         }
         self._counted: dict[int, Counter[int]] = {}
-        readiness.declare(*(f"partition-{number}" for number in range(partitions)))
 
     def leading(self, number: int, leads: bool, *, reason: str) -> None:
-        """This process leads the partition, or why it does not."""
-        self._leads[number].set(leads)
+        super().leading(number, leads, reason=reason)
         self._counted.pop(number, None)
-        if leads:
-            self._readiness.met(f"partition-{number}")
-        else:
-            self._readiness.unmet(f"partition-{number}", reason)
-
-    def following(self, number: int, leader: str) -> None:
-        """This process follows the partition, and who leads; empty if nobody is known to."""
-        if leader:
-            self._readiness.met(f"partition-{number}")
-        else:
-            self._readiness.unmet(f"partition-{number}", "nobody is known to lead")
 
     def effective(self, number: int, fold: SagaFold, notes: Sequence[Note]) -> None:
         """A batch of this partition became effective.  What was counted before this leadership is not counted again."""
@@ -85,11 +72,6 @@ class Observed:
         """What the journal already counts when this process begins to lead."""
         self._counted[number] = fold.counts.copy()
 
-    def log_away(self, number: int, reason: str) -> None:
-        """The log does not answer a partition that this process leads."""
-        self._readiness.unmet(f"partition-{number}", f"the log is away: {reason}")
-
-    def log_answers(self, number: int, lag_records: int) -> None:
-        """The log answers, and how far the partition is behind its inputs."""
-        self._readiness.met(f"partition-{number}")
-        self._lag[number].set(lag_records)
+    def lag(self, number: int, records: int) -> None:
+        """How far the partition is behind its inputs."""
+        self._lag[number].set(records)

@@ -52,7 +52,8 @@ class Survey:
         except Unavailable as error:  # its readers say so in the log, and no timer fires meanwhile
             self._observed.log_away(number, str(error))
             return
-        self._observed.log_answers(number, self._behind(ends))
+        self._observed.log_answers(number)
+        self._observed.lag(number, self._behind(ends))
         if not self._ends:
             self._ends, self._asked_us = ends, asked_us
 
