@@ -6,7 +6,7 @@ from bennu.replica.fold import AggregateFold
 from bennu.replica.history import Judged
 from bennu.replica.journal import Verdict
 from bennu.replica.state import ReplicaState
-from bennu.v1.journal_pb2 import EpochStart, EventBatch
+from bennu.v1.journal_pb2 import EpochStart
 
 
 class ColdReplay:
@@ -20,10 +20,9 @@ class ColdReplay:
         """The next record of `judged`.  Raises `RecordBroken`, `UnknownToBuild`, `JournalBroken` and `Diverged`."""
         if found.verdict is Verdict.EPOCH and isinstance(found.record, EpochStart):
             self.state = self.state or self._blank(found.record, found.position.topic)
-            self.state.begin_epoch(found.record, found.where)
-        elif found.verdict is Verdict.BATCH and isinstance(found.record, EventBatch):
+        if found.verdict in (Verdict.EPOCH, Verdict.BATCH):
             assert self.state is not None, "no batch is effective before an epoch"
-            self.state.evolve(found.record, found.where)
+            self.state.take(found)
 
     def _blank(self, start: EpochStart, topic: str) -> ReplicaState:
         if topic.rpartition("-")[2] != str(start.partition):

@@ -27,13 +27,22 @@ class Judged(NamedTuple):
 async def records(log: Log, topic: str, first: int = 0) -> AsyncGenerator[Record, None]:
     """Every record that is there now, from this offset on.  Raises `RecordBroken`, `OffsetGone`, `TopicMissing`."""
     _, tail = await log.bounds(topic)
-    if tail <= first:
+    async with aclosing(records_between(log, topic, first, end=tail)) as found:
+        async for record in found:
+            yield record
+
+
+async def records_between(log: Log, topic: str, first: int, *, end: int) -> AsyncGenerator[Record, None]:
+    """The records from one offset to before another, all of which are there.  Raises as `records` does."""
+    if end <= first:
         return
     async with aclosing(log.read(topic, first)) as chunks:
         async for chunk in chunks:
             for record in chunk:
+                if record.offset >= end:
+                    return
                 yield record
-            if chunk and chunk[-1].offset + 1 >= tail:
+            if chunk[-1].offset + 1 >= end:
                 return
 
 

@@ -7,7 +7,7 @@ from bennu.errors import Unavailable
 from bennu.log.port import Log
 from bennu.replica.columns import check_columns
 from bennu.replica.history import judged, records
-from bennu.replica.journal import Position, Verdict, decode
+from bennu.replica.journal import Position, decode
 from bennu.replica.state import ReplicaState
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 
@@ -37,7 +37,7 @@ async def numbers_of(log: Log, topic: str) -> tuple[int, int]:
 async def replay_to(log: Log, state: ReplicaState, position: Position, *, seq: int) -> Moment:
     """Evolve a state that stands here until event `seq` is in it, and no later one.
 
-    Raises `Unavailable` when the journal holds no such event yet, and what `judged` and `ReplicaState.evolve` raise.
+    Raises `Unavailable` when the journal holds no such event yet, and what `judged` and `ReplicaState.take` raise.
     """
     last = position.next_seq - 1
     assert last <= seq, "a replay goes forward"
@@ -45,14 +45,13 @@ async def replay_to(log: Log, state: ReplicaState, position: Position, *, seq: i
         return Moment(seq, position.offset)
     async with aclosing(judged(log, position.topic, position)) as found:
         async for one in found:
-            if isinstance(one.record, EpochStart):
-                if one.verdict is Verdict.EPOCH:
-                    state.begin_epoch(one.record, one.where)
-            elif one.verdict is Verdict.BATCH:
-                last = one.record.first_seq + len(one.record.events) - 1
-                _evolve(state, one.record, one.where, seq=seq)
-                if last >= seq:
-                    return _moment(one.record, one.offset, seq)
+            last = one.position.next_seq - 1
+            if last < seq:
+                state.take(one)
+                continue
+            assert isinstance(one.record, EventBatch), "nothing else brings events"
+            _evolve(state, one.record, one.where, seq=seq)
+            return _moment(one.record, one.offset, seq)
     raise Unavailable(f"{position.topic}: there is no event {seq}; the newest is {last}")
 
 

@@ -10,6 +10,8 @@ from google.protobuf.message import DecodeError
 from bennu.errors import BadSettings
 from bennu.replica.agreement import Agreement, Digests
 from bennu.replica.columns import DIGEST_BYTES, check_columns
+from bennu.replica.history import Judged
+from bennu.replica.journal import Verdict
 from bennu.replica.slices import Form, Load, Unfit, encode
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch, Outcome
@@ -80,6 +82,13 @@ class ReplicaState:
             self.agreement.check(self.fold, batch, where)
         self.window.add_batch(list(batch.command_ids), _kept(batch))  # once: each reading of the column makes new texts
         self.advance(batch)
+
+    def take(self, found: Judged) -> None:
+        """The next record of `judged`; one that is void or repeated changes nothing.  Raises as the two above do."""
+        if found.verdict is Verdict.EPOCH and isinstance(found.record, EpochStart):
+            self.begin_epoch(found.record, found.where)
+        elif found.verdict is Verdict.BATCH and isinstance(found.record, EventBatch):
+            self.evolve(found.record, found.where)
 
     def advance(self, batch: EventBatch) -> None:
         """Positions, cursors and time; for the leader, whose domain state is already there."""

@@ -4,11 +4,11 @@ A batch's digest covers all before it.  So a position belongs to a history if th
 stands there, and the records between it and the position lead to exactly that position.
 """
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from bennu.errors import JournalBroken, RecordBroken
 from bennu.log.port import Log, Record
+from bennu.replica.history import records_between
 from bennu.replica.journal import JournalReader, Position, Verdict, decode, digest_of
 from bennu.replica.slices import Unfit
 from bennu.snapshots.limits import LOOK_BACK_FIRST, LOOK_BACK_RECORDS
@@ -38,7 +38,7 @@ async def _last_batch(log: Log, position: Position, first: int) -> Position | No
     end, count = position.offset, LOOK_BACK_FIRST
     while end > max(first, position.offset - LOOK_BACK_RECORDS):
         begin = max(first, end - count)
-        for record in reversed([found async for found in _records(log, position.topic, (begin, end))]):
+        for record in reversed([found async for found in records_between(log, position.topic, begin, end=end)]):
             if digest_of(record.body) == position.digest:
                 return _after(record, position)
         end, count = begin, 2 * count
@@ -61,7 +61,7 @@ def _after(record: Record, position: Position) -> Position:
 
 async def _check_from(log: Log, before: Position, position: Position) -> None:
     reader = JournalReader(before)
-    async with aclosing(_records(log, position.topic, (before.offset, position.offset))) as records:
+    async with aclosing(records_between(log, position.topic, before.offset, end=position.offset)) as records:
         async for record in records:
             reader.classify(*record)
     if reader.position != position:
@@ -71,23 +71,9 @@ async def _check_from(log: Log, before: Position, position: Position) -> None:
 async def _check_onwards(log: Log, position: Position, bounds: tuple[int, int]) -> None:
     """The batch before it is no longer kept: the next one must continue it, if there is one."""
     reader = JournalReader(position)
-    async with aclosing(_records(log, position.topic, (position.offset, bounds[1]))) as records:
+    async with aclosing(records_between(log, position.topic, position.offset, end=bounds[1])) as records:
         async for record in records:
             if reader.classify(*record)[0] is Verdict.BATCH:
                 return
             if record.offset - position.offset >= LOOK_BACK_RECORDS:
                 raise Unfit(f"no record from offset {position.offset} on shows that it is of this journal's history")
-
-
-async def _records(log: Log, topic: str, span: tuple[int, int]) -> AsyncGenerator[Record, None]:
-    begin, end = span
-    if begin >= end:
-        return
-    async with aclosing(log.read(topic, begin)) as chunks:
-        async for chunk in chunks:
-            for record in chunk:
-                if record.offset >= end:
-                    return
-                yield record
-            if chunk[-1].offset + 1 >= end:
-                return

@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 from bennu.log.port import Log
 from bennu.replica.history import judged
-from bennu.replica.journal import Position, Verdict
+from bennu.replica.journal import Position
 from bennu.replica.state import ReplicaState
 from bennu.snapshots.format import Draft
 from bennu.snapshots.limits import KEEP
 from bennu.snapshots.restore import NewState, restore
 from bennu.snapshots.store import SnapshotStore, Written
-from bennu.v1.journal_pb2 import EpochStart
 
 
 class Taken(NamedTuple):
@@ -26,16 +25,12 @@ class Taken(NamedTuple):
 
 
 async def catch_up(log: Log, state: ReplicaState, position: Position) -> Position:
-    """Evolve by all that is there now; the position then.  Raises what `judged` and `ReplicaState.evolve` raise."""
+    """Evolve by all that is there now; the position then.  Raises what `judged` and `ReplicaState.take` raise."""
     async with aclosing(judged(log, position.topic, position)) as found:
         async for one in found:
-            if isinstance(one.record, EpochStart):
-                if one.verdict is Verdict.EPOCH:
-                    state.begin_epoch(one.record, one.where)
-            elif one.verdict is Verdict.BATCH:
-                state.evolve(one.record, one.where)
-                await asyncio.sleep(0)
+            state.take(one)
             position = one.position
+            await asyncio.sleep(0)
     return position
 
 
