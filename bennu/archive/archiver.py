@@ -1,7 +1,7 @@
 """The archiver, assembled: log, folder, one copier for each topic."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from bennu.log.port import Log
 from bennu.ops import topics
 from bennu.ops.apps import load_app
 from bennu.ops.patience import Patience
+from bennu.ops.pulse import Pulse
 from bennu.ops.run import Running, announce, leaves
 from bennu.ops.stopping import unless
 
@@ -31,19 +32,12 @@ async def main(settings: ArchiverSettings, running: Running) -> None:
     root = Path(settings.archive)
     with held(root):
         async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
-            names = list(archived_topics(load_app(settings.app).name, settings.partitions))
+            names = list(topics.histories(load_app(settings.app).name, settings.partitions))
             if settings.once:
                 names = await _those_there(log, names, archived=Archive(root).ends())
             archiver = Archiver(settings, log, Observed(running.metrics, running.readiness, names))
             running.announce()
             await archiver.run(names, running.stop, once=settings.once)
-
-
-def archived_topics(app_name: str, partitions: int) -> Iterator[str]:
-    """All of an app but its members' heartbeats, which nobody needs tomorrow."""
-    for number in range(partitions):
-        for kind in topics.KINDS:
-            yield f"{app_name}-{kind}-{number}"
 
 
 async def _those_there(log: Log, names: Iterable[str], *, archived: Mapping[str, int]) -> list[str]:
@@ -70,7 +64,7 @@ class Archiver:
         self._log = log
         self._observed = observed
         self._more = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._moved = Pulse()
         self._ends: dict[str, int] = {}
         self._ended: dict[str, Final] = {}
 
@@ -114,7 +108,7 @@ class Archiver:
             assert isinstance(problem, Final)
             self._ended[copier.topic] = problem
             self._observed.ended(copier.topic, problem)
-            self._move()
+            self._moved.beat()
 
     # --- growing
 
@@ -152,7 +146,7 @@ class Archiver:
             self._ends = ends
             for copier in copiers:
                 copier.archived(counts.get(copier.topic, 0))
-            self._move()
+            self._moved.beat()
         await _all(copier.seal_if_due() for copier in copiers)
         if not any(copier.is_full for copier in copiers):
             await asyncio.sleep(SYNC_PAUSE_MS / 1000)  # what comes meanwhile shares the next step
@@ -172,10 +166,6 @@ class Archiver:
                 del parts[topic]
 
     # --- ending
-
-    def _move(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Return once it holds, or settings that make no sense have ended a topic: that ends all."""

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -96,13 +96,7 @@ class Archive:
 
     def write_ends(self, ends: Mapping[str, int]) -> None:
         """In one step; durable when it returns."""
-        fresh = self.root / f"{ENDS}.new"
-        with fresh.open("wb") as file:
-            file.write(json.dumps([ends, _digest(ends)]).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(self.root / ENDS)
-        sync_folder(self.root)
+        put_file(self.root / ENDS, [json.dumps([ends, _digest(ends)]).encode()])
 
     def topics(self) -> Sequence[str]:
         """Those with at least one record."""
@@ -184,6 +178,17 @@ def firsts_in(folder: Path, suffix: str) -> list[int]:
     """First offsets of the segments of this kind."""
     paths = folder.iterdir() if folder.is_dir() else ()
     return sorted(int(path.stem) for path in paths if path.suffix == suffix and path.stem.isdigit())
+
+
+def put_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Write it whole, in place of any that is there: durable when it returns, and never half there."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,13 +7,12 @@ the header.  Snapshots are a cache: what is missing or too new here costs time, 
 """
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
-from bennu.archive.folder import Archive, sync_folder
+from bennu.archive.folder import Archive, put_file, sync_folder
 from bennu.errors import RecordBroken
 from bennu.replica.slices import Unfit
 from bennu.snapshots.format import Draft, Header, decode_header, digest_of
@@ -57,14 +56,8 @@ async def _keep(store: SnapshotStore, root: Path, stored: Stored) -> Moved:
 
 def _write(path: Path, parts: list[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        for part in parts:
-            file.write(len(part).to_bytes(LENGTH_BYTES, "big") + part)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
+    put_file(path, (len(part).to_bytes(LENGTH_BYTES, "big") + part for part in parts))
+    for folder in (path.parent.parent, path.parent.parent.parent):
         sync_folder(folder)
 
 

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import msgspec
-
-from bennu.archive.archiver import archived_topics
 from bennu.domain.app import App
 from bennu.errors import Unavailable
 from bennu.log.port import Log
+from bennu.ops import topics
+from bennu.replica.agreement import encode_state
 from bennu.replica.cold import ColdReplay
 from bennu.replica.history import Judged, records
 from bennu.replica.journal import JournalReader, Position, Verdict
@@ -23,8 +22,6 @@ from bennu.stack.suite import Suite, SuiteSettings
 from bennu.v1.journal_pb2 import EventBatch
 
 COMMAND_TIMEOUT_S = 600.0
-
-_encode_state = msgspec.msgpack.Encoder(order="deterministic").encode
 
 Records: TypeAlias = dict[str, list[bytes]]
 """Bodies by topic, from offset 0 on."""
@@ -107,7 +104,7 @@ def destroy(suite: Suite) -> None:
 
 async def all_records(log: Log, settings: SuiteSettings) -> Records:
     """Everything in the topics that are archived."""
-    names = archived_topics(settings.app_name, settings.partitions)
+    names = topics.histories(settings.app_name, settings.partitions)
     return {name: [body async for _, body in records(log, name)] for name in names}
 
 
@@ -159,5 +156,5 @@ def _digest(topic: str, bodies: Sequence[bytes], app: App) -> str:
     for number, states in enumerate(replay.fold.states):
         for key in sorted(states):
             total.update(f"{number}\0{key}\0".encode())
-            total.update(_encode_state(states[key]))
+            total.update(encode_state(states[key]))
     return total.hexdigest()

@@ -24,6 +24,7 @@ from bennu.members.limits import (
     RECENT_RECORDS,
 )
 from bennu.members.turns import Turns
+from bennu.ops.pulse import Pulse
 from bennu.replica.chance import system_chance
 from bennu.replica.clock import Clock
 from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, HandoverAsked, Heartbeat, Seat
@@ -78,7 +79,7 @@ class Group:
         self.leaving = False
         self._holders: dict[int, Holder] = {}
         self._beat_now = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._changed = Pulse()
         self._began_at = 0
         self._later_life = 0
 
@@ -91,7 +92,7 @@ class Group:
     def changed(self) -> None:
         """A part of this process changed: tell the others at once, and whoever waits here."""
         self._beat_now.set()
-        self._wake()
+        self._changed.beat()
 
     def alive(self, number: int, epoch: int, term: int) -> None:
         """A batch of this leadership was read."""
@@ -130,16 +131,11 @@ class Group:
 
     async def wait_changed(self, timeout_s: float) -> None:
         """Return when something was heard or said, or after a while."""
-        changed = self._changed
         try:
             async with asyncio.timeout(timeout_s):
-                await changed.wait()
+                await self._changed.wait()
         except TimeoutError:
             return
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     # --- what it does
 
@@ -200,7 +196,7 @@ class Group:
                         for record in chunk:
                             self._hear(record.body, fresh=record.offset >= end)
                         offset = chunk[-1].offset + 1
-                        self._wake()
+                        self._changed.beat()
             except (OffsetGone, OffsetBeyondTail) as error:
                 logger.warning("the members log is another one now; listening from its end", reason=str(error))
                 offset = end = (await self._bounds())[1]

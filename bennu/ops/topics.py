@@ -17,6 +17,11 @@ def members(app_name: str) -> str:
 def names(app_name: str, partitions: int) -> Iterator[str]:
     """The topics of an app."""
     yield members(app_name)
+    yield from histories(app_name, partitions)
+
+
+def histories(app_name: str, partitions: int) -> Iterator[str]:
+    """All but the heartbeats of its members, which nobody needs tomorrow."""
     for number in range(partitions):
         for kind in KINDS:
             yield f"{app_name}-{kind}-{number}"

@@ -14,6 +14,7 @@ import structlog
 from bennu.errors import Diverged, UnknownToBuild
 from bennu.limits import STOP_GRACE_MS
 from bennu.members.limits import SILENCE_MS
+from bennu.ops.pulse import Pulse
 from bennu.ops.stopping import before, unless
 from bennu.replica.clock import Clock
 from bennu.replica.fenced import SteppedDown
@@ -77,7 +78,7 @@ class Member(ABC, Generic[F, P, O]):
         self._turn = asyncio.Event()
         self._turn_after = 0
         self._yield = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._moved = Pulse()
         self._observed: O | None = None
         node.group.join(self)
 
@@ -150,12 +151,8 @@ class Member(ABC, Generic[F, P, O]):
 
     def _now(self, part: SeatPart.ValueType, reason: str = "") -> None:
         self._seat.part, self._seat.reason = part, reason
-        self._wake()
+        self._moved.beat()
         self.group.changed()
-
-    def _wake(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
 
     async def _begin(self, clock: Clock) -> tuple[Replica, F]:
         def blank() -> ReplicaState:
@@ -221,7 +218,7 @@ class Member(ABC, Generic[F, P, O]):
         assert self._memory is not None
         position = self._memory[0].position
         self.group.alive(self.number, position.epoch, position.term)
-        self._wake()
+        self._moved.beat()
 
     async def _follow_no_more(self, error: Diverged | UnknownToBuild, stopping: asyncio.Event) -> None:
         """While another process leads, what this one does not understand is no reason to end.  Else raises it."""
@@ -252,7 +249,7 @@ class Member(ABC, Generic[F, P, O]):
         self._seat.lead_next(pinned=self.group.pinned(self.seat()))
         self._yield.clear()
         await unless(stopping, replica.take_over(self._candidate))
-        self._wake()
+        self._moved.beat()
         return replica.leading and not stopping.is_set()
 
     async def _lead(self, partition: P, observed: O, stopping: asyncio.Event) -> None:
