@@ -20,6 +20,7 @@ from bank.app import app as bank
 from bank.demo_report import show
 from bank.demo_run import Plan, Result, run
 from bennu.cli.told import run_told
+from bennu.drill.beside import beside
 from bennu.errors import Unavailable
 from bennu.ops import logging
 from bennu.stack.stack import LogKind
@@ -58,27 +59,19 @@ def demo(  # noqa: PLR0913  each is a flag
 async def demonstrate(plan: Plan, settings: SuiteSettings, folder: Path) -> Result:
     """All of it.  Raises `Unavailable` when a part gives up."""
     async with Suite(settings, folder) as suite:
-        work, ended = asyncio.create_task(run(plan, suite, say=typer.echo)), asyncio.create_task(_ended(suite))
         try:
-            await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                raise Unavailable(ended.result())
-            return work.result()
+            return await beside(run(plan, suite, say=typer.echo), _ended(suite))
         except (TimeoutError, ExceptionGroup) as stuck:
             if isinstance(stuck, ExceptionGroup) and stuck.subgroup(TimeoutError) is None:
                 raise
             raise Unavailable("the demonstration got stuck: all services run, but an answer did not come") from stuck
-        finally:
-            work.cancel()
-            ended.cancel()
-            await asyncio.gather(work, ended, return_exceptions=True)
 
 
-async def _ended(suite: Suite) -> str:
-    """What to say of the first service that ends, once one does."""
+async def _ended(suite: Suite) -> None:
+    """Raises `Unavailable` once a service has ended, with what to say of it."""
     while (service := suite.ended()) is None:  # noqa: ASYNC110  only looking tells
         await asyncio.sleep(LOOK_S)
-    return f"{service.program.name} has ended, so the demonstration can't go on:\n{service.last_lines()}"
+    raise Unavailable(f"{service.program.name} has ended, so the demonstration can't go on:\n{service.last_lines()}")
 
 
 def build() -> typer.Typer:
