@@ -15,7 +15,6 @@ from bennu.replica.journal import Verdict, decode, encode
 from bennu.replica.leader import Candidate, Replica
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu.v1.members_pb2 import Heartbeat
-from bennu.wire.partitioning import partition_of
 from bennu_cserver import local
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.local import Answered, Unsettled
@@ -74,25 +73,25 @@ def hears_only_itself(self: Group, beat: Heartbeat, now_us: int) -> None:
 # --- answers
 
 
-async def follower_answers_as_it_is(
-    self: Routes, rule: QueryRule, query: Message, batch_no: int, *, caller: Caller
+async def follower_answers_as_it_is(  # noqa: PLR0913 - as the real one
+    self: Routes, number: int, rule: QueryRule, query: Message, *, batch_no: int, caller: Caller
 ) -> tuple[Reply, str]:
-    replica, fold = _followed(self, rule, query)
+    replica, fold = _followed(self, number)
     found = fold.answer(rule, query)
     return reply_of(found.outcome, found.answer), replica.position.token
 
 
-async def follower_names_what_was_asked_for(
-    self: Routes, rule: QueryRule, query: Message, batch_no: int, *, caller: Caller
+async def follower_names_what_was_asked_for(  # noqa: PLR0913 - as the real one
+    self: Routes, number: int, rule: QueryRule, query: Message, *, batch_no: int, caller: Caller
 ) -> tuple[Reply, str]:
-    replica, fold = _followed(self, rule, query)
+    replica, fold = _followed(self, number)
     found = fold.answer(rule, query)
     newest = max(replica.position.batch_no, batch_no)
     return reply_of(found.outcome, found.answer), f"{replica.topic}:{newest}"
 
 
-def _followed(routes: Routes, rule: QueryRule, query: Message) -> tuple[Replica, AggregateFold]:
-    followed = routes.members[partition_of(rule.key(query), len(routes.members))].followed
+def _followed(routes: Routes, number: int) -> tuple[Replica, AggregateFold]:
+    followed = routes.members[number].followed
     assert followed is not None
     return followed
 
