@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from bennu.errors import Unavailable
 from bennu.stack import guard
@@ -37,6 +38,12 @@ class Program:
     """Its variables; None: those of this process."""
     folder: str = "/"
     """Where it runs."""
+    boots: int = 1
+    """So often at most it is started, when it ends by itself before it serves."""
+
+
+class EndedEarly(Unavailable):
+    """It ended before it served."""
 
 
 class Child:
@@ -66,8 +73,13 @@ class Child:
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Start, and return when it serves.  Raises `Unavailable` with its last lines; then nothing is left over."""
-        self.spawn()
-        self.wait_ready(timeout_s)
+        for boots_left in reversed(range(self.program.boots)):
+            self.spawn()
+            try:
+                return self.wait_ready(timeout_s)
+            except EndedEarly:
+                if not boots_left:
+                    raise
 
     def spawn(self) -> None:
         """Start without waiting; a program that runs already is left alone."""
@@ -94,7 +106,7 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while self.program.ready not in self._text():
             if not self.running:
-                self._give_up("ended before it was ready")
+                self._give_up("ended before it was ready", EndedEarly)
             if time.monotonic() > deadline:
                 self._give_up(f"was not ready after {timeout_s:.0f} s")
             time.sleep(POLL_S)
@@ -136,10 +148,10 @@ class Child:
             return False
         return True
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, kind: type[Unavailable] = Unavailable) -> NoReturn:
         said = self.last_lines()
         self.kill()
-        raise Unavailable(f"{self.program.name} {why}. Its whole output is in {self.output}; the last lines:\n{said}")
+        raise kind(f"{self.program.name} {why}. Its whole output is in {self.output}; the last lines:\n{said}")
 
     def last_lines(self) -> str:
         """For a person who asks why it ended."""

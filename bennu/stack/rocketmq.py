@@ -27,6 +27,8 @@ from bennu.stack.rocketmq_files import Ports, Runtime, broker_command, namesrv_c
 NAMESRV_READY = "The Name Server boot success"
 BROKER_READY = "boot success"
 PROXY_READY = "rocketmq-proxy startup successfully"
+PROXY_BOOTS = 3
+"""It ends at once when the name server has not heard of the broker, or the broker is slow to make a topic."""
 BROKER_PORTS = (-2, 0, 1)
 """The broker listens on the port two below for urgent requests, and on the port above for replicas."""
 
@@ -114,7 +116,7 @@ class RocketMQ(Owned):
         local = self.mode is Mode.LOCAL
         namesrv = Program("namesrv", namesrv_command(runtime, self.folder), NAMESRV_READY)
         broker = Program("broker", broker_command(runtime, self.folder), BROKER_READY)
-        proxy = Program("proxy", proxy_command(runtime, self.folder, local=local), PROXY_READY)
+        proxy = Program("proxy", proxy_command(runtime, self.folder, local=local), PROXY_READY, boots=PROXY_BOOTS)
         return [namesrv, proxy] if local else [namesrv, broker, proxy]
 
     def _child(self, program: Program) -> Child:

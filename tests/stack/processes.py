@@ -14,9 +14,9 @@ LOOPBACK = {"0100007F": "127.0.0.1", "0000000000000000FFFF00000100007F": "127.0.
 """How Linux writes the address in /proc, plain and as IPv6."""
 
 
-def shell(script: str, folder: Path, *, ready: str = "ready") -> Child:
+def shell(script: str, folder: Path, *, ready: str = "ready", boots: int = 1) -> Child:
     """A child that runs a shell script."""
-    return Child(Program("shell", [SHELL, "-c", script], ready), folder / "out")
+    return Child(Program("shell", [SHELL, "-c", script], ready, boots=boots), folder / "out")
 
 
 def alive(pid: int) -> bool:

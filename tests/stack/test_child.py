@@ -66,6 +66,18 @@ def test_a_server_that_ends_before_it_serves_shows_its_last_lines(tmp_path: Path
         child.start()
 
 
+def test_a_server_that_may_boot_several_times_is_started_again_so_often(tmp_path: Path) -> None:
+    """What ends early because another server is not there yet gets as many chances as were said, and no more."""
+    script = f"echo >> {tmp_path}/boots; [ $(wc -l < {tmp_path}/boots) -lt 3 ] && exit 1; " + SERVE
+    child = shell(script, tmp_path, boots=2)
+    with pytest.raises(Unavailable, match="ended before it was ready"):
+        child.start()
+    assert (tmp_path / "boots").read_text().count("\n") == 2
+    child.start()
+    assert child.running
+    child.kill()
+
+
 def test_a_server_that_never_serves_is_ended_at_the_deadline(tmp_path: Path) -> None:
     """A failed start leaves nothing over."""
     child = shell(f"echo $$ > {tmp_path}/server; exec sleep 600", tmp_path)
