@@ -76,7 +76,8 @@ class Child:
         for boots_left in reversed(range(self.program.boots)):
             self.spawn()
             try:
-                return self.wait_ready(timeout_s)
+                self.wait_ready(timeout_s)
+                return
             except EndedEarly:
                 if not boots_left:
                     raise
