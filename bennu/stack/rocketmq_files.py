@@ -82,6 +82,8 @@ def broker_settings(folder: Path, ports: Ports) -> dict[str, object]:
         "maxTransferBytesOnMessageInDisk": 8 * MIB,
         # Messages to be delivered later: nobody sends any, and looking after none of them takes a quarter of a core.
         "timerWheelEnable": "false",
+        # A broker that has just started spins for one such interval, 10 s by default, before it first writes these.
+        "transactionMetricFlushInterval": 500,
         # Small files: a test's store takes megabytes, not gigabytes, and nothing looks messages up by key.
         "mappedFileSizeCommitLog": 64 * MIB,
         "messageIndexEnable": "false",
