@@ -37,8 +37,13 @@ class PeerStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Execute = channel.unary_unary(
-                '/bennu.v1.Peer/Execute',
+        self.Submit = channel.stream_stream(
+                '/bennu.v1.Peer/Submit',
+                request_serializer=bennu_dot_v1_dot_peer__pb2.PeerFrame.SerializeToString,
+                response_deserializer=bennu_dot_v1_dot_peer__pb2.PeerAnswers.FromString,
+                _registered_method=True)
+        self.TryOut = channel.unary_unary(
+                '/bennu.v1.Peer/TryOut',
                 request_serializer=bennu_dot_v1_dot_stream__pb2.CommandFrame.SerializeToString,
                 response_deserializer=bennu_dot_v1_dot_stream__pb2.ReplyFrame.FromString,
                 _registered_method=True)
@@ -54,8 +59,15 @@ class PeerServicer:
     everything else is answered UNAVAILABLE, and asked again elsewhere with the same command ids.
     """
 
-    def Execute(self, request, context):
-        """All commands of the frame belong to one partition.
+    def Submit(self, request_iterator, context):
+        """Commands to be decided, one stream for all that one process asks of another; answered in any order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TryOut(self, request, context):
+        """A frame of one command that is a dry run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,8 +82,13 @@ class PeerServicer:
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Execute': grpc.unary_unary_rpc_method_handler(
-                    servicer.Execute,
+            'Submit': grpc.stream_stream_rpc_method_handler(
+                    servicer.Submit,
+                    request_deserializer=bennu_dot_v1_dot_peer__pb2.PeerFrame.FromString,
+                    response_serializer=bennu_dot_v1_dot_peer__pb2.PeerAnswers.SerializeToString,
+            ),
+            'TryOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.TryOut,
                     request_deserializer=bennu_dot_v1_dot_stream__pb2.CommandFrame.FromString,
                     response_serializer=bennu_dot_v1_dot_stream__pb2.ReplyFrame.SerializeToString,
             ),
@@ -94,7 +111,34 @@ class Peer:
     """
 
     @staticmethod
-    def Execute(request,
+    def Submit(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/bennu.v1.Peer/Submit',
+            bennu_dot_v1_dot_peer__pb2.PeerFrame.SerializeToString,
+            bennu_dot_v1_dot_peer__pb2.PeerAnswers.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TryOut(request,
             target,
             options=(),
             channel_credentials=None,
@@ -107,7 +151,7 @@ class Peer:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/bennu.v1.Peer/Execute',
+            '/bennu.v1.Peer/TryOut',
             bennu_dot_v1_dot_stream__pb2.CommandFrame.SerializeToString,
             bennu_dot_v1_dot_stream__pb2.ReplyFrame.FromString,
             options,

@@ -36,8 +36,10 @@ class PeerStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PeerAsyncStub: ...
-    Execute: _grpc.UnaryUnaryMultiCallable[_stream_pb2.CommandFrame, _stream_pb2.ReplyFrame]
-    """All commands of the frame belong to one partition."""
+    Submit: _grpc.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerAnswers]
+    """Commands to be decided, one stream for all that one process asks of another; answered in any order."""
+    TryOut: _grpc.UnaryUnaryMultiCallable[_stream_pb2.CommandFrame, _stream_pb2.ReplyFrame]
+    """A frame of one command that is a dry run."""
     Ask: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PeerQuery, _peer_pb2.PeerAnswer]
 
 @_typing.type_check_only
@@ -47,8 +49,10 @@ class PeerAsyncStub(PeerStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Execute: _aio.UnaryUnaryMultiCallable[_stream_pb2.CommandFrame, _stream_pb2.ReplyFrame]  # type: ignore[assignment]
-    """All commands of the frame belong to one partition."""
+    Submit: _aio.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerAnswers]  # type: ignore[assignment]
+    """Commands to be decided, one stream for all that one process asks of another; answered in any order."""
+    TryOut: _aio.UnaryUnaryMultiCallable[_stream_pb2.CommandFrame, _stream_pb2.ReplyFrame]  # type: ignore[assignment]
+    """A frame of one command that is a dry run."""
     Ask: _aio.UnaryUnaryMultiCallable[_peer_pb2.PeerQuery, _peer_pb2.PeerAnswer]  # type: ignore[assignment]
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
@@ -57,12 +61,20 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
-    def Execute(
+    def Submit(
+        self,
+        request_iterator: _MaybeAsyncIterator[_peer_pb2.PeerFrame],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerAnswers], _abc.AsyncIterator[_peer_pb2.PeerAnswers]]:
+        """Commands to be decided, one stream for all that one process asks of another; answered in any order."""
+
+    @_abc_1.abstractmethod
+    def TryOut(
         self,
         request: _stream_pb2.CommandFrame,
         context: _ServicerContext,
     ) -> _typing.Union[_stream_pb2.ReplyFrame, _abc.Awaitable[_stream_pb2.ReplyFrame]]:
-        """All commands of the frame belong to one partition."""
+        """A frame of one command that is a dry run."""
 
     @_abc_1.abstractmethod
     def Ask(

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
 import grpc
+from google.protobuf.message import Message
 
 from bank.app import app
 from bank.v1.commands_pb2 import OpenAccount
@@ -16,6 +17,7 @@ from bennu.replica.clock import SystemClock
 from bennu.replica.member import run_all
 from bennu.testing.loop import run
 from bennu.v1.command_pb2 import Origin
+from bennu.v1.peer_pb2 import PeerFrame, PeerSubmission
 from bennu.v1.stream_pb2 import CommandFrame
 from bennu_cserver.edge import Context
 from bennu_cserver.intake import Intake
@@ -44,8 +46,8 @@ class CountingIntake(Intake):
 class GoneClient:
     """A stream's context whose client sent one frame and left: writing fails as grpcio's does."""
 
-    def __init__(self) -> None:
-        self.frames = [frame(3).SerializeToString()]
+    def __init__(self, sent: Message) -> None:
+        self.frames = [sent.SerializeToString()]
 
     def invocation_metadata(self) -> None:
         """Nothing was sent along."""
@@ -89,7 +91,9 @@ async def big_frames(stream: Stream, _member: Member, intake: CountingIntake) ->
 async def sent_on(stream: Stream, _member: Member, intake: CountingIntake) -> None:
     """Three at once that other processes send on."""
     peer = PeerService(stream._routes, intake)
-    await between_turns([peer._commands(frame(4 * PREPARE_CHUNK)) for _ in range(3)], intake)
+    frames = [PeerFrame(submissions=[PeerSubmission(commands=frame(4 * PREPARE_CHUNK).commands)]) for _ in range(3)]
+    contexts = [cast(Context, GoneClient(sent)) for sent in frames]
+    await between_turns([peer.stream(context).serve() for context in contexts], intake)
 
 
 async def between_turns(frames: Sequence[Coroutine[Any, Any, object]], intake: CountingIntake) -> None:
@@ -106,7 +110,7 @@ async def between_turns(frames: Sequence[Coroutine[Any, Any, object]], intake: C
 
 async def gone(stream: Stream, _member: Member, intake: CountingIntake) -> None:
     """The handler's own way to end."""
-    await stream._execute(None, cast(Context, GoneClient()))
+    await stream._execute(None, cast(Context, GoneClient(frame(3))))
     assert intake.prepared == 3
 
 

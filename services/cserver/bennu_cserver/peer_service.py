@@ -1,21 +1,20 @@
 """`bennu.v1.Peer`: what other processes of the service ask of this one.  Answered only for partitions led here."""
 
-import asyncio
-
 import grpc
 from google.protobuf.message import DecodeError
 
-from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.peer_pb2 import PeerAnswer, PeerQuery
-from bennu.v1.stream_pb2 import CommandFrame, DryRun, ReplyFrame
+from bennu.v1.stream_pb2 import DryRun, ReplyFrame
 from bennu_cserver import local
 from bennu_cserver.edge import Context, caller_of
 from bennu_cserver.intake import Intake, Refused, invalid
 from bennu_cserver.local import Unsettled
+from bennu_cserver.log_input import GarbageRecord
 from bennu_cserver.origins import origin_at
+from bennu_cserver.peer_stream import PeerStream
 from bennu_cserver.peers import CLIENT
 from bennu_cserver.routes import Routes
-from bennu_cserver.slices import let_others, slices_of
+from bennu_cserver.slices import Slices
 from bennu_cserver.stream import parse_frame
 from bennu_cserver.submission import Caller, Prepared
 
@@ -28,55 +27,36 @@ class PeerService:
     def __init__(self, routes: Routes, intake: Intake) -> None:
         self._routes = routes
         self._intake = intake
-        self._slice = asyncio.Lock()
+        self._slices = Slices()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
-        execute: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._execute)
+        submit: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._submit)
+        try_out: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._try_out)
         ask: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._ask)
-        return grpc.method_handlers_generic_handler(SERVICE, {"Execute": execute, "Ask": ask})
+        return grpc.method_handlers_generic_handler(SERVICE, {"Submit": submit, "TryOut": try_out, "Ask": ask})
 
-    async def _execute(self, request: bytes, context: Context) -> bytes:
+    async def _submit(self, _requests: object, context: Context) -> None:
         try:
-            frame = parse_frame(request)
-            commands = await self._commands(frame)
+            await self.stream(context).serve()
+        except (DecodeError, GarbageRecord) as problem:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid bennu.v1.PeerFrame: {problem}")
+
+    def stream(self, context: Context) -> PeerStream:
+        """One that begins."""
+        return PeerStream(self._routes, self._intake, self._slices, context=context)
+
+    async def _try_out(self, request: bytes, context: Context) -> bytes:
+        try:
+            batch = parse_frame(request).commands
+            type_name, command_id = (
+                batch.types[batch.type_indexes[0]],
+                batch.command_ids[0] if batch.command_ids else None,
+            )
+            command = self._intake.command(type_name, batch.payloads[0], command_id, origin=origin_at(batch, 0))
         except Refused as refused:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
-        if frame.dry_run:
-            return (await self._tried(commands[0], _caller(context))).SerializeToString()
-        replies, token = await self._decided(commands, len(request), _caller(context))
-        return ReplyFrame(
-            codes=[code for code, _ in replies],
-            replies=[content for _, content in replies],
-            command_ids=[command.command_id for command in commands],
-            positions=[token] if token else [],
-        ).SerializeToString()
-
-    async def _commands(self, frame: CommandFrame) -> list[Prepared]:
-        batch = frame.commands
-        commands: list[Prepared] = []
-        for part in slices_of(len(batch.payloads)):
-            async with self._slice:
-                await let_others()
-                commands.extend(self._prepared(batch, i) for i in part)
-        if len({self._routes.partition_of(command) for command in commands}) != 1:
-            raise invalid("all commands of a peer's frame belong to one partition")
-        return commands
-
-    def _prepared(self, batch: CommandBatch, i: int) -> Prepared:
-        return self._intake.command(
-            batch.types[batch.type_indexes[i]],
-            batch.payloads[i],
-            batch.command_ids[i] if batch.command_ids else None,
-            origin=origin_at(batch, i) if batch.origins else Origin(),
-        )
-
-    async def _decided(self, commands: list[Prepared], size_bytes: int, caller: Caller) -> local.Answered:
-        try:
-            partition = self._routes.leading(self._routes.partition_of(commands[0]))
-            return await local.decide(partition, commands, size_bytes, caller=caller)
-        except Unsettled as unsettled:
-            return [unsettled.reply] * len(commands), ""
+        return (await self._tried(command, _caller(context))).SerializeToString()
 
     async def _tried(self, command: Prepared, caller: Caller) -> ReplyFrame:
         """The only one of a frame that is a dry run."""

@@ -11,10 +11,11 @@ from bennu.limits import MAX_FRAME_BYTES, REPLY_TIMEOUT_MS
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.peer_pb2 import PeerQuery
 from bennu.v1.peer_pb2_grpc import PeerStub
-from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
+from bennu.v1.stream_pb2 import CommandFrame
 from bennu_cserver.deciding import Tried
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.log_input import COMMANDS_FORMAT_VERSION
+from bennu_cserver.peer_link import Link, LinkBroken
 from bennu_cserver.replies import UNKNOWN, code_of
 from bennu_cserver.submission import Caller, Prepared, Reply
 
@@ -41,9 +42,12 @@ class Peers:
     def __init__(self) -> None:
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: dict[str, PeerAsyncStub] = {}
+        self._links: dict[str, Link] = {}
 
     async def close(self) -> None:
         """End all calls."""
+        for link in self._links.values():
+            await link.close()
         for channel in self._channels:
             await channel.close()
 
@@ -55,25 +59,32 @@ class Peers:
             stub = self._stubs[address] = PeerStub(channel)
         return stub
 
+    def _link(self, address: str) -> Link:
+        link = self._links.get(address)
+        if link is None or link.over:
+            link = self._links[address] = Link(self._stub(address))
+        return link
+
     async def execute(self, address: str, commands: Sequence[Prepared], caller: Caller) -> Answered:
         """Have commands decided there.  Raises `Unsettled`."""
-        answer = await self._execute(address, CommandFrame(commands=_batch(commands)), caller)
-        return list(zip(answer.codes, answer.replies, strict=True)), answer.positions[0] if answer.positions else ""
-
-    async def _execute(self, address: str, frame: CommandFrame, caller: Caller) -> ReplyFrame:
+        link, batch = self._link(address), _batch(commands)
         try:
-            answer: ReplyFrame = await self._stub(address).Execute(
-                frame, timeout=_timeout_s(caller), metadata=_metadata(caller)
-            )
+            answer = await link.submit(batch, client=caller.client, timeout_s=_timeout_s(caller))
+        except (LinkBroken, TimeoutError) as error:
+            raise Unsettled(UNKNOWN) from error
+        if NOBODY_KNOWS in answer.codes:
+            raise Unsettled(UNKNOWN)
+        return list(zip(answer.codes, answer.replies, strict=True)), answer.position
+
+    async def try_out(self, address: str, command: Prepared, caller: Caller) -> tuple[Tried, str]:
+        """Have a command tried there.  Raises `Unsettled`."""
+        frame = CommandFrame(commands=_batch([command]), dry_run=True)
+        try:
+            answer = await self._stub(address).TryOut(frame, timeout=_timeout_s(caller), metadata=_metadata(caller))
         except grpc.aio.AioRpcError as error:
             raise Unsettled(UNKNOWN) from error
         if NOBODY_KNOWS in answer.codes:
             raise Unsettled(UNKNOWN)
-        return answer
-
-    async def try_out(self, address: str, command: Prepared, caller: Caller) -> tuple[Tried, str]:
-        """Have a command tried there.  Raises `Unsettled`."""
-        answer = await self._execute(address, CommandFrame(commands=_batch([command]), dry_run=True), caller)
         return ((answer.codes[0], answer.replies[0]), answer.dry_runs[0]), answer.positions[0]
 
     async def ask(self, address: str, query: Message, *, linearizable: bool, caller: Caller) -> tuple[Reply, str]:

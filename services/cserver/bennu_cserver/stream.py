@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from math import inf
 from time import perf_counter
-from typing import NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
-from bennu.limits import MAX_FRAME_COMMANDS, STREAM_FRAMES
+from bennu.limits import MAX_FRAME_BYTES, MAX_FRAME_COMMANDS, STREAM_FRAMES
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.stream_pb2 import CommandFrame, DryRun, ReplyFrame
 from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
-from bennu_cserver.origins import origin_at
+from bennu_cserver.replies import status
 from bennu_cserver.routes import Routes
 from bennu_cserver.slices import let_others, slices_of
-from bennu_cserver.submission import Caller, Prepared, Reply
+from bennu_cserver.submission import Caller
+from bennu_cserver.work import Work
 
 SERVICE = "bennu.v1.CommandStream"
 
@@ -93,7 +93,7 @@ class Stream:
             for part in slices_of(len(work.replies)):
                 async with self._slice:  # streams take turns, and the loop has its own between any two slices
                     await let_others()
-                    self._prepare(frame.commands, part, work, by=origin)
+                    work.prepare(frame.commands, part, self._intake, routes=self._routes, by=origin)
         tried: Sequence[DryRun] = ()
         if frame.dry_run:
             positions, tried = await self._try_out(work, caller)
@@ -109,21 +109,7 @@ class Stream:
             dry_runs=tried,
         )
 
-    def _prepare(self, batch: CommandBatch, part: range, work: "Work", *, by: Origin) -> None:
-        command, ids, types = self._intake.command, work.ids, batch.types
-        for i in part:
-            origin = origin_at(batch, i) if batch.origins else by
-            try:
-                prepared = command(types[batch.type_indexes[i]], batch.payloads[i], ids[i] or None, origin=origin)
-            except Refused as refused:
-                work.replies[i] = refused.reply
-                continue
-            ids[i] = prepared.command_id
-            indexes, commands = work.groups.setdefault(self._routes.partition_of(prepared), ([], []))
-            indexes.append(i)
-            commands.append(prepared)
-
-    async def _try_out(self, work: "Work", caller: Caller) -> tuple[Sequence[str], Sequence[DryRun]]:
+    async def _try_out(self, work: Work, caller: Caller) -> tuple[Sequence[str], Sequence[DryRun]]:
         """Each command by itself: the positions of the states, and what each would have written."""
         tokens, tried = set(), [DryRun() for _ in work.replies]
         for indexes, commands in work.groups.values():
@@ -132,7 +118,7 @@ class Stream:
                 tokens.add(token)
         return sorted(tokens - {""}), tried
 
-    async def _submit(self, work: "Work", size_bytes: int, caller: Caller) -> Sequence[str]:
+    async def _submit(self, work: Work, size_bytes: int, caller: Caller) -> Sequence[str]:
         """Fill in the replies of each partition's share; the position tokens."""
         asked = [
             self._routes.submit(number, commands, size_bytes, caller=caller)
@@ -145,23 +131,11 @@ class Stream:
         return [token for _, token in answers if token]
 
 
-class Work(NamedTuple):
-    """A frame that is being answered.  Element i of each list belongs to command i."""
-
-    ids: list[str]
-    replies: list[Reply | None]
-    groups: dict[int, tuple[list[int], list[Prepared]]]
-    """By partition: the indexes of its commands, and these."""
-
-    @classmethod
-    def of(cls, batch: CommandBatch) -> "Work":
-        """Nothing is prepared yet."""
-        count = len(batch.payloads)
-        return cls(list(batch.command_ids) or [""] * count, [None] * count, {})
-
-
 def parse_frame(request: bytes) -> CommandFrame:
     """A frame whose columns fit together.  Raises `Refused`, which ends the stream."""
+    if len(request) > MAX_FRAME_BYTES:
+        text = f"a frame of {len(request)} bytes; at most {MAX_FRAME_BYTES} are taken"
+        raise Refused(status(grpc.StatusCode.RESOURCE_EXHAUSTED, "FRAME_TOO_LARGE", text), "frame_too_large", text)
     try:
         frame = CommandFrame.FromString(request)
         check_frame(frame.commands)

@@ -37,7 +37,7 @@ from bennu_cserver.slices import keep_for_good
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be told from an address that others can use
 OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
+    ("grpc.max_receive_message_length", 2 * MAX_FRAME_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.so_reuseport", 0),

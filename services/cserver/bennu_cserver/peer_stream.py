@@ -1,0 +1,89 @@
+"""The leader's end of a stream from another process: commands come in line here, and their answers go back."""
+
+import asyncio
+from math import inf
+
+from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
+from bennu_cserver.edge import Context
+from bennu_cserver.intake import Intake
+from bennu_cserver.log_input import GarbageRecord
+from bennu_cserver.peer_link import take_frame
+from bennu_cserver.replies import UNKNOWN, overloaded
+from bennu_cserver.routes import Routes
+from bennu_cserver.slices import Slices, slices_of
+from bennu_cserver.stream import check_frame
+from bennu_cserver.submission import Caller, Submission
+from bennu_cserver.work import Work
+
+
+class PeerStream:
+    """Parses and validates again what another process's edge has let in.  `serve` ends with the stream."""
+
+    def __init__(self, routes: Routes, intake: Intake, slices: Slices, *, context: Context) -> None:
+        self._routes = routes
+        self._intake = intake
+        self._slices = slices
+        self._context = context
+        self._out: list[PeerOutcome] = []
+        self._wake = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Raises `DecodeError` or `GarbageRecord` when what comes is no frame."""
+        writing = asyncio.create_task(self._write())
+        try:
+            while isinstance(request := await self._context.read(), bytes):
+                for submission in PeerFrame.FromString(request).submissions:
+                    check_frame(submission.commands)
+                    await self._take(submission)
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)  # the asker is gone, if it failed
+
+    async def _take(self, submission: PeerSubmission) -> None:
+        work = Work.of(submission.commands)
+        for part in slices_of(len(work.replies)):
+            async with self._slices.of(len(part)):
+                work.prepare(submission.commands, part, self._intake, routes=self._routes)
+        if len(work.groups) > 1:
+            raise GarbageRecord("the commands of a submission belong to one partition")
+        if work.groups:
+            self._put_in_line(submission, work)
+        else:
+            self._say(submission.number, work, "")
+
+    def _put_in_line(self, asked: PeerSubmission, work: Work) -> None:
+        ((number, (indexes, commands)),) = work.groups.items()
+        topic = self._routes.members[number].topic
+
+        def done(decided: Submission, batch_no: int) -> None:
+            for i, reply in zip(indexes, decided.replies, strict=True):
+                work.replies[i] = reply
+            self._say(asked.number, work, f"{topic}:{batch_no}" if batch_no >= 0 else "")
+
+        submission = Submission(commands, done, caller=_caller(asked))
+        submission.bytes = sum(map(len, asked.commands.payloads))
+        partition = self._routes.led(number)
+        if partition is None or partition.stopping:
+            submission.replies = [UNKNOWN] * len(commands)
+        elif not partition.submit(submission):
+            submission.replies = [overloaded(partition.retry_ms())] * len(commands)
+        if submission.replies:
+            done(submission, -1)
+
+    def _say(self, number: int, work: Work, token: str) -> None:
+        found = [reply for reply in work.replies if reply is not None]
+        codes, replies = [code for code, _ in found], [content for _, content in found]
+        self._out.append(PeerOutcome(number=number, codes=codes, replies=replies, position=token))
+        self._wake.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._out:
+                await self._context.write(PeerAnswers(outcomes=take_frame(self._out)).SerializeToString())
+
+
+def _caller(asked: PeerSubmission) -> Caller:
+    now_s = asyncio.get_running_loop().time()
+    return Caller(asked.client, now_s + asked.timeout_ms / 1000 if asked.timeout_ms else inf)
