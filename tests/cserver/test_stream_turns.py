@@ -17,7 +17,7 @@ from bennu.replica.clock import SystemClock
 from bennu.replica.member import run_all
 from bennu.testing.loop import run
 from bennu.v1.command_pb2 import Origin
-from bennu.v1.peer_pb2 import PeerFrame, PeerSubmission
+from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
 from bennu.v1.stream_pb2 import CommandFrame
 from bennu_cserver.edge import Context
 from bennu_cserver.intake import Intake
@@ -29,6 +29,9 @@ from bennu_cserver.stream import Stream
 from bennu_cserver.submission import Prepared
 from tests.cserver.commands import batch_of
 from tests.lone import create_topics, lone, routes_of
+
+INVALID, REJECTED = 3, 9
+"""gRPC's codes of a mistake and of a refusal by the rules."""
 
 Scenario = Callable[[Stream, Member, "CountingIntake"], Awaitable[None]]
 
@@ -63,6 +66,26 @@ class GoneClient:
         raise grpc.aio.InternalError("Failed execute_batch")
 
 
+class Asker(GoneClient):
+    """A peer's end of its stream, which stays until so many outcomes came."""
+
+    def __init__(self, sent: Message, count: int) -> None:
+        super().__init__(sent)
+        self.outcomes: dict[int, PeerOutcome] = {}
+        self._count = count
+        self._all = asyncio.Event()
+
+    async def read(self) -> object:
+        if not self.frames:
+            await self._all.wait()
+        return await super().read()
+
+    async def write(self, message: bytes) -> None:
+        self.outcomes |= {outcome.number: outcome for outcome in PeerAnswers.FromString(message).outcomes}
+        if len(self.outcomes) == self._count:
+            self._all.set()
+
+
 def frame(count: int) -> CommandFrame:
     """A frame of so many commands."""
     return CommandFrame(frame_id=1, commands=batch_of([OpenAccount(account="a", currency="EUR")] * count))
@@ -94,6 +117,27 @@ async def sent_on(stream: Stream, _member: Member, intake: CountingIntake) -> No
     frames = [PeerFrame(submissions=[PeerSubmission(commands=frame(4 * PREPARE_CHUNK).commands)]) for _ in range(3)]
     contexts = [cast(Context, GoneClient(sent)) for sent in frames]
     await between_turns([peer.stream(context).serve() for context in contexts], intake)
+
+
+async def sent_on_with_mistakes(stream: Stream, member: Member, intake: CountingIntake) -> None:
+    """Three submissions, the first with a mistake in the middle, the second of nothing but a mistake."""
+    good, bad = OpenAccount(account="a", currency="EUR"), OpenAccount(currency="EUR")
+    batches = [batch_of([good, bad, good], ["1", "2", "3"]), batch_of([bad], ["4"]), batch_of([good], ["5"])]
+    sent = PeerFrame(submissions=[PeerSubmission(number=n, commands=batch) for n, batch in enumerate(batches)])
+    asker = Asker(sent, 3)
+    await PeerService(stream._routes, intake).stream(cast(Context, asker)).serve()
+    codes = [list(asker.outcomes[n].codes) for n in range(3)]
+    assert codes == [[0, INVALID, REJECTED], [INVALID], [REJECTED]]
+    assert [asker.outcomes[n].position for n in range(3)] == [f"{member.topic}:{2}", "", f"{member.topic}:{2}"]
+
+
+async def sent_on_too_late(stream: Stream, member: Member, intake: CountingIntake) -> None:
+    """A submission that comes once the partition was told to stop."""
+    assert member.partition is not None
+    member.partition.stop()
+    asker = Asker(PeerFrame(submissions=[PeerSubmission(number=7, commands=frame(2).commands)]), 1)
+    await PeerService(stream._routes, intake).stream(cast(Context, asker)).serve()
+    assert list(asker.outcomes[7].codes) == [UNKNOWN[0]] * 2
 
 
 async def between_turns(frames: Sequence[Coroutine[Any, Any, object]], intake: CountingIntake) -> None:
@@ -139,3 +183,13 @@ def test_a_client_that_is_gone_is_no_error() -> None:
 def test_what_comes_during_a_stop_does_not_delay_it() -> None:
     """It is told that nobody leads here, and does not join the line."""
     run(serving(stopped))
+
+
+def test_what_another_process_sends_on_is_judged_here_again() -> None:
+    """A mistake is answered in its place and keeps nothing else from being decided; each submission by itself."""
+    run(serving(sent_on_with_mistakes))
+
+
+def test_another_process_is_told_that_nobody_leads_here() -> None:
+    """It asks the next leader then."""
+    run(serving(sent_on_too_late))
