@@ -23,7 +23,7 @@ from bennu.replica.leader import Replica
 from bennu.replica.node import Node
 from bennu.replica.seat import Heir, OwnSeat
 from bennu.replica.state import Fold, ReplicaState
-from bennu.replica.tail import follow
+from bennu.replica.tail import Pace, follow
 from bennu.v1.members_pb2 import (
     SEAT_PART_FOLLOWS,
     SEAT_PART_LEADS,
@@ -79,6 +79,7 @@ class Member(ABC, Generic[F, P, O]):
         self._turn_after = 0
         self._yield = asyncio.Event()
         self._moved = Pulse()
+        self._pace = Pace()
         self._observed: O | None = None
         node.group.join(self)
 
@@ -141,8 +142,9 @@ class Member(ABC, Generic[F, P, O]):
         """Wait until this batch was read as effective; whether it was in time."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self.followed is None or self.followed[0].position.batch_no < batch_no:
-                    await self._moved.wait()
+                with self._pace.hurry():
+                    while self.followed is None or self.followed[0].position.batch_no < batch_no:
+                        await self._moved.wait()
         except TimeoutError:
             return False
         return True
@@ -207,7 +209,7 @@ class Member(ABC, Generic[F, P, O]):
     async def _evolve(self, replica: Replica) -> None:
         """For ever; where there are snapshots, standing still for the ones that are due."""
         while True:
-            following = follow(replica, moved=self._step, caught_up=lambda: self._now(SEAT_PART_FOLLOWS))
+            following = follow(replica, self._pace, moved=self._step, caught_up=lambda: self._now(SEAT_PART_FOLLOWS))
             if self._snapshots is None:
                 return await following
             if await before(self._snapshots.due(self.topic), following):

@@ -2,15 +2,46 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 
 from bennu.errors import Unavailable
-from bennu.limits import FOLLOW_CHUNK_BYTES, RETRY_MAX_MS
+from bennu.limits import FOLLOW_CHUNK_BYTES, FOLLOW_PACE_MS, RETRY_MAX_MS
 from bennu.log.port import Record
 from bennu.replica.leader import Replica
 
 
-async def follow(replica: Replica, *, moved: Callable[[], None], caught_up: Callable[[], None]) -> None:
+class Pace:
+    """A follower is in no hurry, unless somebody waits for what it has not read.
+
+    A read for each batch of a leader costs the log as much as the batch itself; so it reads what came together.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._asked = asyncio.Event()
+
+    @contextmanager
+    def hurry(self) -> Iterator[None]:
+        """Somebody waits meanwhile."""
+        self._waiting += 1
+        self._asked.set()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._asked.clear()
+
+    async def pause(self) -> None:
+        """Let some more come."""
+        try:
+            async with asyncio.timeout(FOLLOW_PACE_MS / 1000):
+                await self._asked.wait()
+        except TimeoutError:
+            return
+
+
+async def follow(replica: Replica, pace: Pace, *, moved: Callable[[], None], caught_up: Callable[[], None]) -> None:
     """For ever.  `moved` is called after each step, `caught_up` once all is read that was there at the beginning."""
     end = await _end(replica)
     behind = replica.position.offset < end
@@ -25,6 +56,8 @@ async def follow(replica: Replica, *, moved: Callable[[], None], caught_up: Call
             if behind and replica.position.offset >= end:
                 behind = False
                 caught_up()
+            if not behind:
+                await pace.pause()
 
 
 async def _end(replica: Replica) -> int:

@@ -1,6 +1,6 @@
 """Read by offset: PULL_MESSAGE with long poll, and never where the broker would rather have us continue.
 
-While the caller works on one chunk, the next pull is under way: its offset is known.
+While the caller works on a large chunk, as in a replay, the next pull is under way: its offset is known.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ _OUT_OF_RANGE = 21
 _NO_GROUP = 26
 
 _PULL_RECORDS = 1024
+_PREFETCH_RECORDS = 32
 _SUBSCRIPTION_IN_REQUEST = 4
 _LONG_POLL = 2
 # Short for a long poll: a proxy whose broker dies leaves the pull unanswered, and only our deadline ends it.
@@ -70,8 +71,12 @@ class Puller:
         try:
             while chunk := await coming:
                 offset = chunk[-1].offset + 1
+                many = len(chunk) >= _PREFETCH_RECORDS
+                if not many:  # near the tail a reader takes its time, and what comes meanwhile is read together
+                    yield chunk
                 coming = asyncio.ensure_future(_Pull(self, topic, offset=offset).until_found())
-                yield chunk
+                if many:
+                    yield chunk
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
