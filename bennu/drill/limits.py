@@ -4,6 +4,8 @@ from bennu.members.limits import SILENCE_MS
 
 CALL_TIMEOUT_S = 3.0
 """Of one attempt."""
+GATHER_S = 0.02
+"""What is due within this time goes out in one frame."""
 GIVE_UP_S = 60.0
 """A command without a known outcome for so long counts as unanswered: a finding."""
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.01, 0.25

@@ -1,7 +1,7 @@
 """An open loop of commands: each is sent when its time has come, whatever became of those before it.
 
-Nodes take turns, as behind a load balancer.  What has no known outcome is sent again with the same id,
-to the next node.
+What is due within some milliseconds goes to one node in one frame of its stream; nodes take turns, as behind a load
+balancer.  What has no known outcome is sent again with the same id, to the next node.
 """
 
 import asyncio
@@ -22,18 +22,24 @@ from bennu.drill.limits import (
     AT_A_TIME,
     CALL_TIMEOUT_S,
     CALLS_AT_ONCE,
+    GATHER_S,
     GIVE_UP_S,
     MAX_BEHIND_S,
     PAUSE_FIRST_S,
     PAUSE_MAX_S,
 )
+from bennu.drill.stream import Stream
 from bennu.errors import Unavailable
+from bennu.ops.exchange import StreamEnded
 
-UNDECIDED = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
+UNDECIDED = tuple(
+    code.value[0]
+    for code in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    )
 )
 DETAILS = "grpc-status-details-bin"
 POSITION = "bennu-position"
@@ -60,8 +66,7 @@ class Load:
             node: grpc.aio.insecure_channel(address, options=OPTIONS) for node, address in addresses.items()
         }
         self._nodes = list(addresses)
-        self._rpcs: dict[tuple[str, str], Rpc] = {}
-        self._turn = count()
+        self._streams: dict[str, Stream] = {}
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._chance = chance
         self._under_way: set[asyncio.Task[None]] = set()
@@ -75,6 +80,8 @@ class Load:
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
+        for stream in self._streams.values():
+            await stream.close()
         for channel in self._channels.values():
             await channel.close()
 
@@ -82,21 +89,22 @@ class Load:
 
     async def run(self, commands: Iterator[Command], rate: float) -> None:
         """Send for ever.  Raises `Unavailable` when far too many wait for an answer."""
-        begin_s = time.monotonic()
+        begin_s, turn = time.monotonic(), 0
         for number in count():
             due_s = begin_s + number / rate
             if due_s > time.monotonic():
-                await asyncio.sleep(due_s - time.monotonic())
+                await asyncio.sleep(due_s - time.monotonic() + GATHER_S)
+                turn += 1
             if len(self._under_way) >= MAX_BEHIND_S * rate:
                 raise Unavailable(
                     f"{len(self._under_way)} commands, {MAX_BEHIND_S:.0f} seconds of load, wait for an answer: this "
                     "cluster can't carry it, so nothing can be measured; say a lower --rate, or leave it the machine"
                 )
-            self._begin(Call(next(commands), due_s))
+            self._begin(Call(next(commands), due_s), turn)
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: Call, turn: int) -> None:
         self.calls.append(call)
-        task = asyncio.create_task(self._until_answered(call))
+        task = asyncio.create_task(self._until_answered(call, turn))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -110,7 +118,7 @@ class Load:
     async def all_of(self, commands: Iterable[Command]) -> list[Call]:
         """Send these, some at a time, outside the open loop; they are part of the history.  Raises `Unavailable`."""
         calls = [Call(command, time.monotonic()) for command in commands]
-        await some_at_a_time([partial(self._until_answered, call) for call in calls])
+        await some_at_a_time([partial(self._until_answered, call, turn) for turn, call in enumerate(calls)])
         self.calls += calls
         if (unanswered := next((call for call in calls if call.answer is None), None)) is not None:
             raise Unavailable(f"{unanswered.command.command_id} was not answered in {GIVE_UP_S:.0f} s")
@@ -119,17 +127,18 @@ class Load:
     async def again(self, commands: Iterable[Command]) -> list[Call]:
         """Send commands a second time.  Not part of the history."""
         calls = [Call(command, time.monotonic()) for command in commands]
-        await some_at_a_time([partial(self._until_answered, call) for call in calls])
+        await some_at_a_time([partial(self._until_answered, call, turn) for turn, call in enumerate(calls)])
         return calls
 
-    async def _until_answered(self, call: Call) -> None:
+    async def _until_answered(self, call: Call, turn: int) -> None:
+        """`turn` says which node is asked first."""
         pause_s = PAUSE_FIRST_S
         with suppress(TimeoutError):
             async with asyncio.timeout(GIVE_UP_S):
                 while call.answer is None:
                     call.attempts += 1
                     async with self._slots:
-                        node = self._nodes[next(self._turn) % len(self._nodes)]
+                        node = self._nodes[(turn + call.attempts) % len(self._nodes)]
                         call.answer = await self._attempt(node, call.command)
                     if call.answer is None:
                         await asyncio.sleep(pause_s * self._chance.uniform(0.5, 1.5))
@@ -139,27 +148,28 @@ class Load:
                 watcher(call)
 
     async def _attempt(self, node: str, command: Command) -> Answer | None:
-        metadata = (("idempotency-key", command.command_id), ("bennu-actor", "drill"))
-        return await self.ask(node, command.method, command.payload, metadata=metadata)
+        stream = self._streams.get(node)
+        if stream is None or stream.over:
+            stream = self._streams[node] = Stream(self._channels[node])
+        try:
+            code, reply, token = await stream.ask(command, timeout_s=CALL_TIMEOUT_S)
+        except (StreamEnded, TimeoutError):
+            return None
+        return None if code in UNDECIDED else Answer(time.monotonic(), node, code, reply, token)
 
     async def ask(self, node: str, method: str, payload: bytes, *, metadata: Metadata) -> Answer | None:
-        """One call at one node; None when its outcome is not known."""
-        call = self._rpc(node, method)(payload, metadata=tuple(metadata), timeout=CALL_TIMEOUT_S)
+        """One typed call at one node; None when its outcome is not known."""
+        rpc: Rpc = self._channels[node].unary_unary(method)
+        call = rpc(payload, metadata=tuple(metadata), timeout=CALL_TIMEOUT_S)
         try:
             code, reply = OK, await call
         except grpc.aio.AioRpcError as error:
             details = dict(error.trailing_metadata() or ()).get(DETAILS)
-            if error.code() in UNDECIDED or not isinstance(details, bytes):
+            if error.code().value[0] in UNDECIDED or not isinstance(details, bytes):
                 return None
             code, reply = Status.FromString(details).code, details
         token = dict(await call.trailing_metadata() or ()).get(POSITION, "")
         return Answer(time.monotonic(), node, code, reply, str(token))
-
-    def _rpc(self, node: str, method: str) -> Rpc:
-        found = self._rpcs.get((node, method))
-        if found is None:
-            found = self._rpcs[node, method] = self._channels[node].unary_unary(method)
-        return found
 
 
 async def some_at_a_time(work: Iterable[Callable[[], Coroutine[None, None, object]]]) -> None:

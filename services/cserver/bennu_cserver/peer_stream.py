@@ -7,7 +7,7 @@ from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmissio
 from bennu_cserver.edge import Context
 from bennu_cserver.intake import Intake
 from bennu_cserver.log_input import GarbageRecord
-from bennu_cserver.peer_link import take_frame
+from bennu_cserver.peer_link import room
 from bennu_cserver.replies import UNKNOWN, overloaded
 from bennu_cserver.routes import Routes
 from bennu_cserver.slices import Slices, slices_of
@@ -81,7 +81,9 @@ class PeerStream:
             await self._wake.wait()
             self._wake.clear()
             while self._out:
-                await self._context.write(PeerAnswers(outcomes=take_frame(self._out)).SerializeToString())
+                outcomes = self._out[: room(self._out)]
+                del self._out[: len(outcomes)]
+                await self._context.write(PeerAnswers(outcomes=outcomes).SerializeToString())
 
 
 def _caller(asked: PeerSubmission) -> Caller:

@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import Message
 
 from bennu.limits import MAX_FRAME_BYTES, REPLY_TIMEOUT_MS
+from bennu.ops.exchange import StreamEnded
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.peer_pb2 import PeerQuery
 from bennu.v1.peer_pb2_grpc import PeerStub
@@ -15,7 +16,7 @@ from bennu.v1.stream_pb2 import CommandFrame
 from bennu_cserver.deciding import Tried
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.log_input import COMMANDS_FORMAT_VERSION
-from bennu_cserver.peer_link import Link, LinkBroken
+from bennu_cserver.peer_link import Link
 from bennu_cserver.replies import UNKNOWN, code_of
 from bennu_cserver.submission import Caller, Prepared, Reply
 
@@ -70,7 +71,7 @@ class Peers:
         link, batch = self._link(address), _batch(commands)
         try:
             answer = await link.submit(batch, client=caller.client, timeout_s=_timeout_s(caller))
-        except (LinkBroken, TimeoutError) as error:
+        except (StreamEnded, TimeoutError) as error:
             raise Unsettled(UNKNOWN) from error
         if NOBODY_KNOWS in answer.codes:
             raise Unsettled(UNKNOWN)
