@@ -1,5 +1,8 @@
 """One topic of the embedded log: an SQLite file, as one thread uses it.  Everything here blocks.
 
+Around each step of a statement the thread lets go of the interpreter and must get it back, which takes milliseconds
+while the event loop is busy.  So an append is one statement, without BEGIN and COMMIT.
+
 Durability is SQLite's: WAL with `synchronous=FULL` flushes the write-ahead log in each commit.  SQLite checks no
 content, so each record carries a CRC-32 of its own.
 """
@@ -28,6 +31,10 @@ _PAGE_BYTES = 16_384
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _TABLE = "CREATE TABLE IF NOT EXISTS record (offset INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL)"
+_BUSY_STEP_MS = 100
+"""By how much shorter a write may wait for other processes' than its deadline allows: setting it costs a statement."""
+# What SQLite says before it has written a commit's last page; any other failure may come after it.
+_NOT_WRITTEN = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -66,38 +73,42 @@ class TopicFile:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
+        self._busy_ms = 0
 
     def append(self, record: bytes, deadline_s: float) -> int:
         """The new record's offset; `deadline_s` is on `time.monotonic`.  Raises as `Log.append` does."""
         try:
-            connection = self._begin(deadline_s)
-            crc = zlib.crc32(record)
-            insert = "INSERT INTO record SELECT coalesce(max(offset) + 1, 0), ?, ? FROM record"
-            offset = connection.execute(insert, (crc, record)).lastrowid
+            connection = self._patient(deadline_s)
         except TopicMissing as missing:
             raise AppendRefused(str(missing), final=True) from missing
         except (OSError, sqlite3.Error) as error:
-            self.close()  # takes back what was begun
+            self.close()
             raise AppendRefused(f"{self._topic}: {error}", final=False) from error
         try:
-            self._commit(connection)
+            return self._insert(connection, record)
         except sqlite3.Error as error:
-            self.close()
-            raise AppendUnknown(f"{self._topic}: {error} in the commit") from error
-        assert offset is not None
-        return offset
+            self.close()  # takes back what was begun
+            if _code(error) in _NOT_WRITTEN:
+                raise AppendRefused(f"{self._topic}: {error}", final=False) from error
+            raise AppendUnknown(f"{self._topic}: {error} while it was written") from error
 
-    def _begin(self, deadline_s: float) -> sqlite3.Connection:
+    def _patient(self, deadline_s: float) -> sqlite3.Connection:
+        """The connection, which waits for other processes' writes until then."""
         left_ms = int((deadline_s - time.monotonic()) * 1000)
         if left_ms <= 0:
             raise TimeoutError("the deadline passed before the write began")
         connection = self._open()
-        connection.execute(f"PRAGMA busy_timeout={left_ms}")
-        connection.execute("BEGIN IMMEDIATE")
+        if not left_ms - _BUSY_STEP_MS < self._busy_ms <= left_ms:
+            self._busy_ms = left_ms - left_ms % _BUSY_STEP_MS or left_ms
+            connection.execute(f"PRAGMA busy_timeout={self._busy_ms}")
         return connection
 
-    def _commit(self, connection: sqlite3.Connection) -> None:
-        connection.execute("COMMIT")
+    def _insert(self, connection: sqlite3.Connection, record: bytes) -> int:
+        """The offset, once it is durable: the statement is a transaction of its own."""
+        insert = "INSERT INTO record SELECT coalesce(max(offset) + 1, 0), ?, ? FROM record"
+        offset = connection.execute(insert, (zlib.crc32(record), record)).lastrowid
+        assert offset is not None
+        return offset
 
     def bounds(self) -> tuple[int, int]:
         """(first offset kept, next offset).  Raises `TopicMissing`, `RecordBroken`, `Unavailable`."""
@@ -165,7 +176,7 @@ class TopicFile:
 
     def _failed(self, error: Exception) -> Exception:
         self.close()
-        if isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
+        if _code(error) in _BROKEN:
             return RecordBroken(f"{self._topic}: {error}")
         return Unavailable(f"{self._topic}: {error}")
 
@@ -179,6 +190,7 @@ class TopicFile:
             self.close()  # the file was replaced: what we hold open is in no directory any more
         if self._connection is None:
             self._connection = self._connect()
+            self._busy_ms = 0
             self._inode = inode
         return self._connection
 
@@ -197,3 +209,9 @@ class TopicFile:
             connection.close()
             raise TopicMissing(f"{self._topic}: {self._path} holds no log")
         return connection
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 if the error is not SQLite's own."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF

@@ -36,12 +36,15 @@ class SqliteRig:
 
     async def append_unheard(self, log: Log, topic: str, *, record: bytes) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(TopicFile, "_commit", _commit_and_fail)
+            patch.setattr(TopicFile, "_insert", _insert_and_fail)
             await expect_unknown(lambda: log.append(topic, record))
 
 
-def _commit_and_fail(_file: TopicFile, connection: sqlite3.Connection) -> None:
-    connection.execute("COMMIT")
+_insert = TopicFile._insert
+
+
+def _insert_and_fail(file: TopicFile, connection: sqlite3.Connection, record: bytes) -> int:
+    _insert(file, connection, record)
     raise sqlite3.OperationalError("disk I/O error")
 
 
@@ -236,12 +239,12 @@ def test_a_disk_that_stalls_makes_the_outcome_unknown(rig: SqliteRig, monkeypatc
         async with _topic(rig, records=0) as log:
             loop, stall = asyncio.get_running_loop(), asyncio.Event()
 
-            def stalled(_file: TopicFile, connection: sqlite3.Connection) -> None:
+            def stalled(file: TopicFile, connection: sqlite3.Connection, record: bytes) -> int:
                 asyncio.run_coroutine_threadsafe(stall.wait(), loop).result(timeout=20)
-                connection.execute("COMMIT")
+                return _insert(file, connection, record)
 
             with monkeypatch.context() as patch:
-                patch.setattr(TopicFile, "_commit", stalled)
+                patch.setattr(TopicFile, "_insert", stalled)
                 with pytest.raises(AppendUnknown):
                     await log.append("t", b"stalled", timeout_ms=30)
                 with pytest.raises(AppendRefused):
