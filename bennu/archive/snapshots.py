@@ -75,6 +75,7 @@ async def put_back(store: SnapshotStore, archive: Archive) -> list[Moved]:
             moved.append(Moved(kept.topic, offset, f"the archive ends before {end}"))
         else:
             await store.write(kept)
+            await store.forget(kept.topic)
             moved.append(Moved(kept.topic, offset))
     return moved
 

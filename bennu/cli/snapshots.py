@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from bennu.domain.app import App
     from bennu.log.port import Log
     from bennu.replica.state import Fold
-    from bennu.snapshots.once import Taken
+    from bennu.snapshots.once import Taken, Taker
     from bennu.snapshots.store import SnapshotStore, Stored
 
 One = Annotated[int | None, typer.Option("--partition", min=0, help="Only this one; otherwise all.")]
 Keep = Annotated[int, typer.Option("--keep", min=1, max=1000, help="How many of each journal are kept: the newest.")]
+AtOnce = Annotated[
+    bool, typer.Option("--at-once", help="As fast as may be: where no leader shares disk and processors.")
+]
 MaybeApp = Annotated[str, typer.Option("--app", envvar="BENNU_APP", help="Only those of this app.")]
 NewFold = Callable[["App"], "Fold"]
 
@@ -35,15 +38,15 @@ class Journals(NamedTuple):
     partitions: int
     new_fold: NewFold
 
-    async def take(self, number: int, log: "Log", *, store: "SnapshotStore", keep: int) -> dict[str, object]:
+    async def take(self, number: int, taker: "Taker") -> dict[str, object]:
         """A snapshot of one of them; what was done, as plain data."""
         from bennu.replica.state import ReplicaState
-        from bennu.snapshots.once import Taker
 
         began_s, topic = time.monotonic(), f"{self.app.name}-{self.kind}-{number}"
-        taker = Taker(store, log, created_at_us=time.time_ns() // 1000, keep=keep)
         taken = await taker.take(
-            topic, lambda: ReplicaState(self.new_fold(self.app), partition=number, partitions=self.partitions)
+            topic,
+            lambda: ReplicaState(self.new_fold(self.app), partition=number, partitions=self.partitions),
+            created_at_us=time.time_ns() // 1000,
         )
         return _plain(taken, seconds=time.monotonic() - began_s)
 
@@ -73,13 +76,18 @@ def command(kind: str, new_fold: NewFold) -> Callable[..., None]:
         partition: One = None,
         partitions: Partitions = 1,
         keep: Keep = 3,
+        at_once: AtOnce = False,
         config: Config = "",
         as_json: AsJson = False,
     ) -> None:
         """Take a snapshot of each journal's tail: begin from the newest that fits, replay what came since, write.
 
-        It reads the journals, and asks nothing of the services.  BENNU_POSTGRES says where snapshots are kept.
+        It reads the journals, and asks nothing of the services.  BENNU_POSTGRES says where snapshots are kept.  It
+        takes its time, so that no leader beside it is slowed down: about a second for each MiB.
         """
+        from bennu.snapshots.once import Taker
+        from bennu.snapshots.pace import AT_ONCE, gently
+
         if partition is not None and partition >= partitions:
             raise BadSettings(f"--partition {partition}: there are {partitions}, from 0 on; say --partitions")
         journals = Journals(load(app_name), kind, partitions, new_fold)
@@ -88,7 +96,8 @@ def command(kind: str, new_fold: NewFold) -> Callable[..., None]:
         async def work() -> list[dict[str, object]]:
             async with _log(log, config) as opened:
                 numbers = range(partitions) if partition is None else (partition,)
-                return [await journals.take(number, opened, store=store, keep=keep) for number in numbers]
+                taker = Taker(store, opened, keep=keep, pace=AT_ONCE if at_once else gently())
+                return [await journals.take(number, taker) for number in numbers]
 
         _show_taken(asyncio.run(work()), as_json=as_json)
 

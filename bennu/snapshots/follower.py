@@ -13,6 +13,7 @@ from bennu.replica.journal import Position
 from bennu.replica.state import ReplicaState
 from bennu.snapshots.format import Draft
 from bennu.snapshots.limits import LOOK_EVERY_S
+from bennu.snapshots.pace import pause
 from bennu.snapshots.restore import NewState, Restored, restore
 from bennu.snapshots.store import SnapshotStore
 
@@ -26,7 +27,8 @@ class Snapshots:
         self._store = store
         self._every_s = every_s
         self._clock = clock or SystemClock()
-        self._given_up: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
+        """What goes on when nobody waits for it any more: giving up, and forgetting."""
 
     async def begin(self, log: Log, topic: str, new_state: NewState) -> Restored | None:
         """See `restore`."""
@@ -59,15 +61,14 @@ class Snapshots:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             writing.cancel()  # not awaited: rolling back may take as long as Postgres is away, and we are to lead
-            self._given_up.add(writing)
-            writing.add_done_callback(self._given_up.discard)
+            self._keep(writing)
             logger.info("snapshot given up", topic=position.topic)
             raise
 
     async def _write(self, state: ReplicaState, position: Position) -> None:
         began_us = self._clock.monotonic_us()
         try:
-            written = await self._store.write(Draft(state, position, created_at_us=self._clock.wall_us()))
+            written = await self._store.write(Draft(state, position, created_at_us=self._clock.wall_us()), turn=pause)
         except BennuError as error:
             logger.warning("no snapshot was taken", topic=position.topic, reason=str(error))
             return
@@ -80,6 +81,17 @@ class Snapshots:
             bytes=written.header.size,
             took_ms=took_ms,
         )
+        self._keep(asyncio.create_task(self._forget(position.topic)))
+
+    async def _forget(self, topic: str) -> None:
+        try:
+            await self._store.forget(topic, turn=pause)
+        except BennuError as error:
+            logger.warning("old snapshots were not forgotten", topic=topic, reason=str(error))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
 
 def snapshots_at(dsn: SecretStr | None, *, every_s: float, name: str) -> Snapshots | None:

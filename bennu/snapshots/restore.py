@@ -16,6 +16,7 @@ from bennu.replica.state import ReplicaState
 from bennu.snapshots.format import Header, Slices, app_of, decode_header
 from bennu.snapshots.limits import STORE_PATIENCE_S
 from bennu.snapshots.lineage import check_lineage
+from bennu.snapshots.pace import Turn, give_way
 from bennu.snapshots.store import SnapshotStore, Stored, StoreRefused
 
 logger = structlog.get_logger()
@@ -39,8 +40,10 @@ class _Behind(Unfit):
         self.offset = offset
 
 
-async def restore(store: SnapshotStore, log: Log, topic: str, *, new_state: NewState) -> Restored | None:
-    """The state to go on from; None: the journal is to be read from its start.
+async def restore(
+    store: SnapshotStore, log: Log, topic: str, *, new_state: NewState, turn: Turn = give_way
+) -> Restored | None:
+    """The state to go on from; None: the journal is to be read from its start.  `turn` is awaited after each slice.
 
     A snapshot that can't be used is passed over, with a line in the log that says why.  Raises `OffsetGone` when
     neither a snapshot nor the log has the beginning; Postgres that is away is waited for, but not for long where
@@ -51,7 +54,7 @@ async def restore(store: SnapshotStore, log: Log, topic: str, *, new_state: NewS
     while True:
         bounds = await _bounds(log, topic)
         try:
-            return await _restore(store, log, (topic, bounds), new_state=new_state)
+            return await _restore(store, log, (topic, bounds), new_state=new_state, turn=turn)
         except (Unavailable, StoreRefused) as error:
             final = isinstance(error, StoreRefused)
             if bounds[0] == 0 and (final or loop.time() >= give_up_at_s):
@@ -72,7 +75,7 @@ async def _bounds(log: Log, topic: str) -> tuple[int, int]:
 
 
 async def _restore(
-    store: SnapshotStore, log: Log, place: tuple[str, tuple[int, int]], *, new_state: NewState
+    store: SnapshotStore, log: Log, place: tuple[str, tuple[int, int]], *, new_state: NewState, turn: Turn
 ) -> Restored | None:
     topic, bounds = place
     behind: _Behind | None = None
@@ -83,7 +86,7 @@ async def _restore(
             _check_place(header, topic, state)
             _check_offset(header.position.offset, bounds)
             await check_lineage(log, header.position, bounds)
-            await _load(store, stored, (header, state))
+            await _load(store, stored, (header, state), turn=turn)
         except Unfit as reason:
             behind = behind or (reason if isinstance(reason, _Behind) else None)
             logger.warning("snapshot passed over", topic=topic, snapshot=stored.number, reason=str(reason))
@@ -121,7 +124,7 @@ def _hole(topic: str, first: int, behind: _Behind | None) -> OffsetGone:
     )
 
 
-async def _load(store: SnapshotStore, stored: Stored, into: tuple[Header, ReplicaState]) -> None:
+async def _load(store: SnapshotStore, stored: Stored, into: tuple[Header, ReplicaState], *, turn: Turn) -> None:
     """Each chunk is checked before it is looked at; others get a turn after each slice."""
     header, state = into
     load, slices = state.load(header.forms), Slices(header)
@@ -129,5 +132,5 @@ async def _load(store: SnapshotStore, stored: Stored, into: tuple[Header, Replic
         async for chunk in chunks:
             for piece in slices.of(chunk):
                 load(piece)
-                await asyncio.sleep(0)
+                await turn()
     slices.end()

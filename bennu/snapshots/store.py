@@ -4,10 +4,10 @@ A connection is opened for each use, because uses are rare.  The tables are made
 cache, so a version that needs others will make others.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import count
 from typing import NamedTuple, TypeAlias
 
 import asyncpg
@@ -15,8 +15,10 @@ from asyncpg import exceptions as pg
 
 from bennu.errors import BadSettings, Final, Unavailable
 from bennu.ops.postgres import AWAY, MISTAKEN, SCHEMA_LOCK, check_ports
+from bennu.replica.slices import SLICE_BYTES
 from bennu.snapshots.format import Draft, Header
-from bennu.snapshots.limits import CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP, PAUSE_MS, WRITE_TIMEOUT_S
+from bennu.snapshots.limits import CHUNK_BYTES, CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP
+from bennu.snapshots.pace import Turn, give_way
 
 _MAKE = """
 CREATE SCHEMA IF NOT EXISTS bennu;
@@ -39,19 +41,21 @@ COMMENT ON TABLE bennu.snapshots IS 'States of replicas at one position of their
 _IS_MADE = "SELECT to_regclass('bennu.snapshot_chunks') IS NOT NULL"
 _BEGIN = "INSERT INTO bennu.snapshots (topic, header) VALUES ($1, '') RETURNING id, taken_at"
 _COMPLETE = "UPDATE bennu.snapshots SET header = $2 WHERE id = $1"
-_RETAIN = """
-DELETE FROM bennu.snapshots WHERE topic = $1 AND id NOT IN (
+_ADD = "INSERT INTO bennu.snapshot_chunks (snapshot, number, body) VALUES ($1, $2, $3)"
+_OLDEST = """
+SELECT id FROM bennu.snapshots WHERE topic = $1 AND id NOT IN (
     SELECT id FROM bennu.snapshots WHERE topic = $1 ORDER BY id DESC LIMIT $2
-)
-"""
+) FOR UPDATE SKIP LOCKED
+"""  # those that another process is about to forget are left to it
+_NUMBERS = "SELECT number FROM bennu.snapshot_chunks WHERE snapshot = $1"
+_FORGET_CHUNK = "DELETE FROM bennu.snapshot_chunks WHERE snapshot = $1 AND number = $2"
+_FORGET = "DELETE FROM bennu.snapshots WHERE id = $1"
 _FIND = "SELECT id, topic, header, taken_at FROM bennu.snapshots WHERE topic = $1 ORDER BY id DESC"
 _FIND_ALL = "SELECT id, topic, header, taken_at FROM bennu.snapshots ORDER BY topic, id DESC"
 _CHUNKS = "SELECT body FROM bennu.snapshot_chunks WHERE snapshot = $1 ORDER BY number"
 _AGE = "SELECT extract(epoch FROM now() - max(taken_at))::float8 FROM bennu.snapshots WHERE topic = $1"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Turn = Callable[[], Awaitable[None]]
-"""Lets others have a turn."""
 
 
 class StoreRefused(Final):
@@ -109,26 +113,32 @@ class SnapshotStore:
             age_s: float | None = await connection.fetchval(_AGE, topic)
             return age_s
 
-    async def write(self, draft: Draft, *, keep: int = KEEP, turn: Turn | None = None) -> Written:
-        """Write it, and forget all but the newest `keep` of its topic: both in one transaction, or nothing.
-
-        `turn` is awaited between slices; by default others have a turn of `PAUSE_MS`.
-        """
+    async def write(self, draft: Draft, *, turn: Turn = give_way) -> Written:
+        """Write it, in one transaction: whole, or not at all.  `turn` is awaited after each slice."""
         async with self._connection() as connection:
             await self._make(connection)
             async with connection.transaction():
                 number, _ = await connection.fetchrow(_BEGIN, draft.topic) or (0, None)
-                await connection.copy_records_to_table(
-                    "snapshot_chunks",
-                    schema_name="bennu",
-                    columns=("snapshot", "number", "body"),
-                    records=_rows(number, draft, turn or pause),
-                    timeout=WRITE_TIMEOUT_S,
-                )
+                numbers = count()
+                for chunk in draft.chunks():
+                    if chunk is None:
+                        await turn()
+                    else:
+                        await connection.execute(_ADD, number, next(numbers), chunk)
                 header = draft.header()
                 await connection.execute(_COMPLETE, number, header.encode())
-                await connection.execute(_RETAIN, draft.topic, keep)
         return Written(number, header)
+
+    async def forget(self, topic: str, *, keep: int = KEEP, turn: Turn = give_way) -> None:
+        """All but the newest `keep` of this topic.  `turn` is awaited for each slice that they had."""
+        async with self._connection() as connection, connection.transaction():
+            for (snapshot,) in await connection.fetch(_OLDEST, topic, keep):
+                # One by one: after a checkpoint each page that a deletion touches goes whole to Postgres' log.
+                for (number,) in await connection.fetch(_NUMBERS, snapshot):
+                    await connection.execute(_FORGET_CHUNK, snapshot, number)
+                    for _ in range(CHUNK_BYTES // SLICE_BYTES):
+                        await turn()
+                await connection.execute(_FORGET, snapshot)
 
     async def _make(self, connection: Connection) -> None:
         if not await connection.fetchval(_IS_MADE):
@@ -156,18 +166,3 @@ class SnapshotStore:
         finally:
             if connection is not None:
                 connection.terminate()  # what was not committed is rolled back; closing could hang
-
-
-async def pause() -> None:
-    """The rest of the process, and of the machine, has most of the time."""
-    await asyncio.sleep(PAUSE_MS / 1000)
-
-
-async def _rows(number: int, draft: Draft, turn: Turn) -> AsyncIterator[tuple[int, int, bytes]]:
-    count = 0
-    for chunk in draft.chunks():
-        if chunk is None:
-            await turn()
-        else:
-            yield number, count, chunk
-            count += 1

@@ -89,7 +89,9 @@ async def replica(log: Log) -> tuple[ReplicaState, Position]:
 async def stored(store: SnapshotStore, log: Log, *, keep: int = 9) -> Header:
     """Of a snapshot of the tail, taken by one that has read all."""
     state, position = await replica(log)
-    return (await store.write(Draft(state, position, created_at_us=BEGAN_US), keep=keep)).header
+    written = await store.write(Draft(state, position, created_at_us=BEGAN_US))
+    await store.forget(TOPIC, keep=keep)
+    return written.header
 
 
 def content(state: ReplicaState) -> list[bytes]:

@@ -108,7 +108,7 @@ def test_a_replay_begins_from_a_snapshot_that_is_old_enough(database: str) -> No
             await bank.writes(4)
             ends.append(bank.writer.position.next_seq - 1)
             if number < 2:
-                await Taker(store, log, created_at_us=number + 1).take(TOPIC, new_state)
+                await Taker(store, log).take(TOPIC, new_state, created_at_us=number + 1)
         expected = one_by_one(await effective_batches(log, TOPIC))
         for seq in range(1, ends[2] + 1):
             begun = await restore(Until(database, name="test", seq=seq), log, TOPIC, new_state=new_state)

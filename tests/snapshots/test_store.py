@@ -97,7 +97,7 @@ def test_one_that_fails_half_way_leaves_nothing(place: Place) -> None:
         rows = await place.rows()
         draft = Failing(new_state(), Position(TOPIC, offset=9), created_at_us=0)
         with pytest.raises(OverflowError):
-            await place.store.write(draft, keep=1)
+            await place.store.write(draft)
         assert await place.offsets() == before[::-1]
         assert await place.rows() == rows
 
@@ -125,6 +125,39 @@ def test_one_that_is_given_up_leaves_nothing(place: Place) -> None:
         assert await place.rows() == rows
 
     asyncio.run(work())
+
+
+def test_forgetting_that_is_given_up_leaves_all(place: Place) -> None:
+    """A snapshot without some of its chunks is never seen; and whoever forgets next takes all that are too many."""
+
+    async def work() -> None:
+        offsets, half_way = await place.take(3), asyncio.Event()
+        rows = await place.rows()
+
+        async def turn() -> None:
+            half_way.set()
+            await asyncio.Event().wait()
+
+        forgetting = asyncio.create_task(place.store.forget(TOPIC, keep=1, turn=turn))
+        await half_way.wait()
+        await place.store.forget(TOPIC, keep=1)  # at the same time: what another one has begun with is left to it
+        assert await place.rows() == rows
+        forgetting.cancel()
+        await asyncio.wait((forgetting,))
+        await until_unlocked(place)
+        await place.store.forget(TOPIC, keep=1)
+        assert await place.offsets() == offsets[:1:-1]
+
+    asyncio.run(work())
+
+
+async def until_unlocked(place: Place) -> None:
+    """Postgres has noticed that the other one is gone."""
+    connection = await asyncpg.connect(place.database)
+    try:
+        await connection.fetch("SELECT id FROM bennu.snapshots FOR UPDATE")
+    finally:
+        await connection.close()
 
 
 def test_its_age_is_told(place: Place) -> None:
