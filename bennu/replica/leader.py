@@ -79,6 +79,7 @@ class Replica:
     async def take_over(self, candidate: Candidate) -> None:
         """Read to the end, start the next epoch, read to that; `leading` says whether it was won.
 
+        What was appended since the end was looked for is read between the two.
         Who lost goes on following with what it has, for nothing in it was speculative.  An EpochStart of ours that
         lands only later, its outcome unknown, is then one like any other's: nobody leads by it.
         """
@@ -101,13 +102,16 @@ class Replica:
         self.spoilt |= self._sealed is not None or not self.open.blank
 
     async def _caught_up(self) -> bool:
+        """Whether all is read that was there when the log was asked."""
         try:
-            if (await self.log.bounds(self.topic))[1] == self.position.offset:
-                return True
+            _, end = await self.log.bounds(self.topic)
         except Unavailable:
             return False
-        await self.journal.read_to_tail()
-        return False
+        if end < self.position.offset:
+            await self.journal.read_to_tail()  # which says so when it stays so short
+            return False
+        await self.journal.read(end)
+        return True
 
     def _epoch_start(self, candidate: Candidate) -> EpochStart:
         return EpochStart(
