@@ -80,7 +80,7 @@ class ReplicaState:
         self.fold.apply(batch, where)
         if batch.state_digest:
             self.agreement.check(self.fold, batch, where)
-        self.window.add_batch(list(batch.command_ids), _kept(batch))  # once: each reading of the column makes new texts
+        self.window.add_batch(batch.command_ids[:], _kept(batch))  # once: each reading of the column makes new texts
         self.advance(batch)
 
     def take(self, found: Judged) -> None:
@@ -153,12 +153,12 @@ def _kept(batch: EventBatch) -> Iterator[bytes]:
     if len(batch.events) == entries and not batch.replies:
         # None has a reply of its own, so each has one event, which is its reply: nearly all of a journal.
         # In C alone, 0.1 us instead of 1.6.
-        return map(b"\0".join, zip(digests, batch.events, strict=True))
+        return map(b"\0".join, zip(digests, batch.events[:], strict=True))
     return _mixed(batch, digests)
 
 
 def _mixed(batch: EventBatch, digests: Sequence[bytes]) -> Iterator[bytes]:
-    events, replies = list(batch.events), iter(batch.replies)
+    events, replies = batch.events[:], iter(batch.replies)
     first = 0
     for digest, count, outcome in zip(digests, batch.event_counts, batch.outcomes, strict=True):
         reply = next(replies) if outcome else events[first]
