@@ -190,10 +190,16 @@ class App:
 
     def newest(self, type_name: str) -> str:
         """The event that an old one is upcast to, through all steps; empty for one that is not upcast."""
-        newer = ""
+        steps = self.steps_from(type_name)
+        return name_of(returned_types(steps[-1].function)[0]) if steps else ""
+
+    def steps_from(self, type_name: str) -> Sequence[Upcast]:
+        """What leads an old event on to the newest, one after another; none for one that is not upcast."""
+        steps: list[Upcast] = []
         while type_name in self.upcasts:
-            type_name = newer = name_of(returned_types(self.upcasts[type_name].function)[0])
-        return newer
+            steps.append(self.upcasts[type_name])
+            type_name = name_of(returned_types(steps[-1].function)[0])
+        return steps
 
     def reply_message(self, type_name: str) -> type[Message]:
         """The class that the rpc for this input returns."""

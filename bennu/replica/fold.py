@@ -7,7 +7,7 @@ import msgspec
 from google.protobuf.message import Message
 
 from bennu.domain.aggregate import Accepted, Context, Rejection, State
-from bennu.domain.app import AggregateKind, App, CommandRule, Decided, EventRule, QueryRule
+from bennu.domain.app import AggregateKind, App, CommandRule, Decided, EventRule, QueryRule, Upcast
 from bennu.errors import RecordBroken
 from bennu.limits import EVENT_BYTES, MAX_DECISION_BYTES, MAX_MESSAGE_CHARS, MAX_REASON_CHARS
 from bennu.replica.agreement import Touched, digest_of, encode_state, form_of
@@ -25,8 +25,18 @@ EVENT, MESSAGE, REJECTED, FAILED = (
 )
 
 
-Handler = Callable[[bytes], None]
-"""Evolves by an event."""
+class Step(NamedTuple):
+    """How the events of one type in a batch are taken."""
+
+    event: Message
+    """Each in its turn."""
+    parse: Callable[[bytes], object]
+    """Into `event`."""
+    key: Callable[[Message], str]
+    states: dict[str, State]
+    touched: dict[str, State]
+    blank: type[State]
+    evolve: Callable[[Any, Message], None]
 
 
 class Decision(NamedTuple):
@@ -70,11 +80,19 @@ class AggregateFold:
 
     def apply(self, batch: EventBatch, where: str) -> None:
         check_events(batch.event_types, self._app.known_events, app=self._app.name, where=where)
-        handlers = [self._handler(name, where) for name in batch.event_types]
+        steps = [self._step(name) for name in batch.event_types]
         try:
             # Slices are lists: made at half the cost of passing over the columns themselves.
             for index, raw in zip(batch.event_type_indexes[:], batch.events[:], strict=True):
-                handlers[index](raw)
+                # All in one loop: a function for each event would cost a tenth of all that is done here.
+                event, parse, key_of, states, touched, blank, evolve = steps[index]
+                parse(raw)
+                key = key_of(event)
+                state = states.get(key)
+                if state is None:
+                    state = states[key] = blank()
+                touched[key] = state
+                evolve(state, event)
         except RecordBroken:
             raise
         except Exception as error:  # whatever a domain's rule raises on replay, the record is to be named
@@ -83,33 +101,16 @@ class AggregateFold:
                 f"{where}: batch {batch.batch_no} has an event that can't be applied ({problem})"
             ) from error
 
-    def _handler(self, type_name: str, where: str) -> Handler:
+    def _step(self, type_name: str) -> Step:
         """What takes this type's events of one batch."""
-        upcast = self._app.upcasts.get(type_name)
-        if upcast is not None:
-            return lambda raw: self._take(upcast.function(upcast.message.FromString(raw)), where)
-        rule = self._app.events.get(type_name)
-        if rule is None:
-            raise RecordBroken(f"{where}: an upcast gives {type_name}, which app `{self._app.name}` does not evolve by")
+        rule = self._app.events[self._app.newest(type_name) or type_name]
         # One message for all of them: parsing into it costs 0.12 us, making one for each event 0.32.
-        event, evolve, key_of = rule.message(), rule.evolve, rule.key
-        parse, blank = event.ParseFromString, self._app.kinds[rule.aggregate].state
-        states, touched = self.states[rule.aggregate], self._touched[rule.aggregate]
-
-        def handle(raw: bytes) -> None:
-            parse(raw)
-            key = key_of(event)
-            state = states.get(key)
-            if state is None:
-                state = states[key] = blank()
-            touched[key] = state
-            evolve(state, event)
-
-        return handle
-
-    def _take(self, event: Message, where: str) -> None:
-        """An upcast event: again by its new name, which may itself be upcast."""
-        self._handler(event.DESCRIPTOR.full_name, where)(event.SerializeToString())
+        event = rule.message()
+        upcasts = self._app.steps_from(type_name)
+        parse = _upcasting(upcasts, event) if upcasts else event.ParseFromString
+        number = rule.aggregate
+        blank = self._app.kinds[number].state
+        return Step(event, parse, rule.key, self.states[number], self._touched[number], blank, rule.evolve)
 
     # --- integrity
 
@@ -192,6 +193,18 @@ class AggregateFold:
             return Decision(MESSAGE, answer.SerializeToString(), (), ())
         except Exception as error:  # a query of a domain must not end the service
             return _failure(rule, error)
+
+
+def _upcasting(upcasts: Sequence[Upcast], event: Message) -> Callable[[bytes], object]:
+    """What makes `event` of the bytes of an old one."""
+
+    def parse(raw: bytes) -> None:
+        newer = upcasts[0].message.FromString(raw)
+        for upcast in upcasts:
+            newer = upcast.function(newer)
+        event.CopyFrom(newer)  # raises for one that is not of the declared type
+
+    return parse
 
 
 def _refusal(rejection: Rejection) -> Decision:

@@ -1,7 +1,7 @@
 """Replay: old events by upcasters, digests that name the first batch that differs, broken records by their place."""
 
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import pytest
@@ -103,6 +103,20 @@ def test_old_events_are_read_as_what_they_mean_now() -> None:
     old = (Withdrawn(account="a", amount_minor=10), AccountOpened(account="a", limit_minor=20))
     state.evolve(batch(*old, Deposited(account="a", amount_minor=30)), WHERE)
     assert counted(fold) == Counter(total=11 + 21 + 30, times=[11, 21, 30])
+
+
+@upcasts
+def lying(old: AccountOpened) -> Deposited:
+    """It does not do what it declares."""
+    return cast(Deposited, Withdrawn(account=old.account))
+
+
+def test_an_upcaster_that_gives_another_event_than_it_declares_breaks_the_record() -> None:
+    """An event is never taken for one that it is not."""
+    fold = AggregateFold(App("counting", service=nothing_called(), aggregates=(CounterRules,), upcasters=(lying,)))
+    with pytest.raises(RecordBroken, match=f"{WHERE}: batch 1 has an event that can't be applied"):
+        fold.apply(batch(AccountOpened(account="a")), WHERE)
+    assert counted(fold) is None
 
 
 def test_a_digest_is_that_of_the_states_it_touched() -> None:
