@@ -1,4 +1,4 @@
-"""A cluster of the drill's own: a log, and several CServers over it, each with its own way there."""
+"""A cluster of the drill's own: a log, and several CServers over it, each with its own way there; and snapshots."""
 
 import asyncio
 import signal
@@ -15,10 +15,13 @@ from bennu.drill.relay import Relay
 from bennu.ops import topics
 from bennu.stack.owned import Owned, side_by_side
 from bennu.stack.ports import HOST, free_port
+from bennu.stack.postgres import Postgres
 from bennu.stack.rocketmq import Mode, RocketMQ
 from bennu.stack.service import STOP_GRACE_S, Service, clean_environ
 from bennu.stack.stack import LogKind
 
+SNAPSHOT_EVERY_S = 30
+"""A node that was killed is to be back before the next fault, however long the journals have become."""
 ADDRESSES = ("namesrv", "broker")
 """Settings in a log's URL that name a further peer."""
 
@@ -59,8 +62,11 @@ class Link:
 class Nodes(Owned):
     """The CServers, by name."""
 
-    def __init__(self, settings: ClusterSettings, folder: Path, links: Mapping[str, Link]) -> None:
+    def __init__(self, settings: ClusterSettings, folder: Path, links: Mapping[str, Link], *, dsn: str) -> None:
+        """`dsn` of the Postgres that keeps their snapshots."""
         self.links = links
+        self._environ = {**settings.environ, "BENNU_POSTGRES": dsn}  # not a flag: everybody on a machine can see those
+        self._environ.pop("BENNU_POSTGRES_FILE", None)
         self.services = {name: self._service(settings, folder / name, name) for name in links}
         self.down: set[str] = set()
         """Killed on purpose."""
@@ -73,9 +79,10 @@ class Nodes(Owned):
             "partitions": str(settings.partitions),
             "grpc": f"{HOST}:{free_port()}",  # the same after each start, so that callers find it again
             "node": name,
+            "snapshot-every-s": str(SNAPSHOT_EVERY_S),
         }
         words = [word for flag, value in flags.items() for word in (f"--{flag}", value)]
-        return Service("cserver", words, folder, environ=settings.environ)
+        return Service("cserver", words, folder, environ=self._environ)
 
     def start(self) -> None:
         side_by_side([partial(self._start, service) for service in self.services.values()], stop=self.stop)
@@ -131,7 +138,8 @@ async def started(settings: ClusterSettings, folder: Path) -> AsyncIterator[Clus
             await topics.create_all(opened, settings.app_name, settings.partitions)
         names = [f"n{number + 1}" for number in range(settings.nodes)]
         links = {name: await _link(stack, url) if settings.relayed else Link(url, []) for name in names}
-        yield Cluster(url, await stack.enter_async_context(Nodes(settings, folder, links)))
+        postgres = await stack.enter_async_context(Postgres(folder / "postgres"))
+        yield Cluster(url, await stack.enter_async_context(Nodes(settings, folder, links, dsn=postgres.dsn)))
 
 
 async def _link(stack: AsyncExitStack, url: str) -> Link:
