@@ -32,17 +32,23 @@ EVENT_BYTES = 8
 """What the columns of a batch add to each event, at most."""
 BATCH_SLACK_BYTES = 256 * 1024
 """By which a batch may be larger than counted: numbers, positions, names of types."""
-DECIDE_CHUNK = 32
+DECIDE_CHUNK = 16
 """Commands decided before the event loop gets a turn."""
+GATHER_SLICES = 8
+"""After so many a batch is closed although more commands are in line: one of few costs as much as one of many."""
 
-PREPARE_CHUNK = 32
+PREPARE_CHUNK = 16
 """Commands of a frame parsed and validated before the event loop gets a turn."""
-TURNS_BETWEEN_SLICES = 4
-"""Turns of the event loop after each of those slices."""
+TURNS_BETWEEN_SLICES = 16
+"""Turns of the event loop after each of those slices, at most: fewer when one of them is idle."""
+THREADS_WAIT_US = 100
+"""For the interpreter, which the loop has: an append waits for it five times or so, at Python's 5 ms each."""
+IDLE_TURN_US = 20
+"""A turn as short as that was nobody's: an empty one takes 3 us, a step of a call 30 and more."""
 
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024
-TURN_COMMANDS = 32
+TURN_COMMANDS = 16
 """Commands of one client decided before it is the next client's turn."""
 DRAIN_SAMPLE_MS = 100
 """Over how long the rate of answers is measured, at least."""
@@ -102,5 +108,6 @@ RETRY_HINT_MAX_MS = 10_000
 assert BATCH_BYTES + BATCH_SLACK_BYTES + MAX_DECISION_BYTES < MAX_RECORD_BYTES, "a batch with one more command must fit"
 assert MAX_COMMAND_BYTES < MAX_FRAME_BYTES <= MAX_RECORD_BYTES
 assert TAIL_LOST_AFTER_MS < APPEND_TIMEOUT_MS < RESOLVE_TIMEOUT_MS < REPLY_TIMEOUT_MS
+assert DECIDE_CHUNK * GATHER_SLICES <= BATCH_ENTRIES, "a batch is closed before it is full"
 assert TURN_COMMANDS <= DECIDE_CHUNK, "a client's turn is not longer than the partition's"
 assert RETRY_HINT_MS < RETRY_HINT_MAX_MS

@@ -1,13 +1,14 @@
 """What the partitions of one process share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bennu.log.port import Log
 from bennu.members.group import Group
 from bennu.replica.journal import Position
 from bennu.replica.leader import Candidate
+from bennu.replica.pauses import Pauses
 from bennu.replica.state import ReplicaState
 
 
@@ -37,3 +38,4 @@ class Node:
     candidate: Candidate
     group: Group
     snapshots: Snapshots | None = None
+    pauses: Pauses = field(default_factory=Pauses)

@@ -132,7 +132,7 @@ def routes_of_a_stalled_partition() -> tuple[Routes, Partition]:
     replica = Replica(log, Position("bank-events-0"), ReplicaState(fold, partition=0, partitions=1), clock=CLOCK)
     node = lone(log)
     member = Member(app, (0, 1), node=node, intake=INTAKE)
-    member.partition = Partition(replica, fold)
+    member.partition = Partition(replica, fold, node.pauses)
     return routes_of(node, [member]), member.partition
 
 

@@ -11,15 +11,15 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
-from bennu.limits import DECIDE_CHUNK, LOG_INPUTS
+from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, LOG_INPUTS
 from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
+from bennu.replica.pauses import Pauses
 from bennu.v1.position_pb2 import LogPosition
 from bennu_cserver.deciding import answered_before, decide
 from bennu_cserver.inbox import Inbox
 from bennu_cserver.numbered import is_next
 from bennu_cserver.replies import NOT_DECIDED, UNKNOWN, reply_of
-from bennu_cserver.slices import let_others
 from bennu_cserver.submission import Prepared, Submission
 
 T = TypeVar("T")
@@ -28,9 +28,10 @@ T = TypeVar("T")
 class Partition:
     """The leader's work on one partition; `replica` already leads."""
 
-    def __init__(self, replica: Replica, fold: AggregateFold) -> None:
+    def __init__(self, replica: Replica, fold: AggregateFold, pauses: Pauses) -> None:
         self.replica = replica
         self.fold = fold
+        self._pauses = pauses
         self._wake = asyncio.Event()
         self.stopping = False
         self.log_slots = asyncio.Semaphore(LOG_INPUTS)
@@ -53,17 +54,21 @@ class Partition:
     async def lead(self) -> None:
         """Decide and append until told to stop and done.  Raises `SteppedDown`, or `Final` errors."""
         commit: asyncio.Task[None] | None = None
+        slices = 0
         watch = self._start(self.replica.watch())
         try:
             while not (self.stopping and commit is None and not self._inbox and self.replica.open.empty):
                 self._decide_some()
-                if commit is None and not self.replica.open.empty:
+                slices += 1
+                ripe = not self._inbox or self.replica.open.full or slices >= GATHER_SLICES
+                if commit is None and not self.replica.open.empty and ripe:
+                    slices = 0
                     watch.cancel()
                     commit = self._start(self.replica.commit(*self.replica.seal()))
                 if not self._inbox or self.replica.open.full:
                     await self._wake.wait()
                 else:
-                    await let_others()
+                    await self._pauses.pause()
                 self._wake.clear()
                 if commit is not None and commit.done():
                     commit = commit.result()
@@ -71,9 +76,8 @@ class Partition:
                     self.replica.take(() if watch.cancelled() else watch.result())
                     watch = self._start(self.replica.watch())
         finally:
-            for task in (commit, watch):
-                if task is not None:
-                    task.cancel()
+            for task in filter(None, (commit, watch)):
+                task.cancel()
 
     def _start(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

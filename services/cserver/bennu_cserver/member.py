@@ -24,6 +24,7 @@ class Member(AnyMember[AggregateFold, Partition, Observed]):
         self.commands_topic = f"{app.name}-commands-{place[0]}"
         self._app = app
         self._intake = intake
+        self.pauses = node.pauses
 
     @property
     def topics(self) -> list[str]:
@@ -37,7 +38,7 @@ class Member(AnyMember[AggregateFold, Partition, Observed]):
         """Replay stops at what the app does not know, so an app that has read the journal may lead it."""
 
     def new_leader(self, replica: Replica, fold: AggregateFold, observed: Observed) -> Partition:
-        return Partition(replica, fold)
+        return Partition(replica, fold, self.pauses)
 
     async def beside(self, partition: Partition, observed: Observed) -> None:
         """Read the command log; look whether the log is there, for a leader without commands would not notice."""

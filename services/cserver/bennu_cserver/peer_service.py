@@ -27,7 +27,7 @@ class PeerService:
     def __init__(self, routes: Routes, intake: Intake) -> None:
         self._routes = routes
         self._intake = intake
-        self._slices = Slices()
+        self._slices = Slices(routes.members[0].pauses)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""

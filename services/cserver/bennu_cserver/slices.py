@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from bennu.limits import PREPARE_CHUNK, TURNS_BETWEEN_SLICES
+from bennu.limits import PREPARE_CHUNK, THREADS_WAIT_US, TURNS_BETWEEN_SLICES
+from bennu.replica.pauses import Pauses
 
 
 def slices_of(count: int) -> Iterator[range]:
@@ -14,15 +16,16 @@ def slices_of(count: int) -> Iterator[range]:
 
 
 async def let_others() -> None:
-    """Between two slices: a call goes through several turns of the loop, and should not wait for a slice in each."""
+    """Between two slices of what is seldom done."""
     for _ in range(TURNS_BETWEEN_SLICES):
         await asyncio.sleep(0)
 
 
 class Slices:
-    """Small work of several streams, which others have their turns between as they have between long work's slices."""
+    """Frames of several streams, large and small, one after the other; and pauses of the process after each slice."""
 
-    def __init__(self) -> None:
+    def __init__(self, pauses: Pauses) -> None:
+        self._pauses = pauses
         self._lock = asyncio.Lock()
         self._left = 0
 
@@ -31,10 +34,15 @@ class Slices:
         """So many are prepared inside the block."""
         async with self._lock:
             if self._left < commands:
-                await let_others()
+                await self._pauses.pause()
                 self._left = PREPARE_CHUNK
             self._left -= commands
             yield
+
+
+def let_threads_in() -> None:
+    """A thread that comes back from the disk gets the interpreter soon, although the loop is busy."""
+    sys.setswitchinterval(THREADS_WAIT_US / 1_000_000)
 
 
 def keep_for_good() -> None:

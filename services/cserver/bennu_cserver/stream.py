@@ -19,7 +19,7 @@ from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
 from bennu_cserver.replies import status
 from bennu_cserver.routes import Routes
-from bennu_cserver.slices import let_others, slices_of
+from bennu_cserver.slices import Slices, slices_of
 from bennu_cserver.submission import Caller
 from bennu_cserver.work import Work
 
@@ -33,7 +33,7 @@ class Stream:
         self._routes = routes
         self._intake = intake
         self._observed = observed
-        self._slice = asyncio.Lock()
+        self._slices = Slices(routes.members[0].pauses)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
@@ -91,8 +91,7 @@ class Stream:
         work = Work.of(frame.commands)
         async with order or nullcontext():
             for part in slices_of(len(work.replies)):
-                async with self._slice:  # streams take turns, and the loop has its own between any two slices
-                    await let_others()
+                async with self._slices.of(len(part)):
                     work.prepare(frame.commands, part, self._intake, routes=self._routes, by=origin)
         tried: Sequence[DryRun] = ()
         if frame.dry_run:

@@ -24,6 +24,7 @@ from bennu.replica.clock import Clock, SystemClock
 from bennu.replica.leader import Candidate
 from bennu.replica.member import run_all
 from bennu.replica.node import Node
+from bennu.replica.pauses import Pauses
 from bennu.snapshots.follower import snapshots_at
 from bennu_cserver import inspection, peer_service, stream
 from bennu_cserver.edge import Edge
@@ -33,7 +34,7 @@ from bennu_cserver.observed import Observed
 from bennu_cserver.peers import Peers
 from bennu_cserver.routes import Routes
 from bennu_cserver.settings import CServerSettings
-from bennu_cserver.slices import keep_for_good
+from bennu_cserver.slices import keep_for_good, let_threads_in
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be told from an address that others can use
 OPTIONS = (
@@ -66,6 +67,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
         checks = await add_checks(server, services)
         await server.start()
         keep_for_good()
+        let_threads_in()
         running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
         needed = [topics.members(app.name), *(topic for member in members for topic in member.topics)]
         telling = asyncio.create_task(tell_health(checks, ("", *services), running.readiness))
@@ -84,7 +86,9 @@ def node_of(app: App, settings: CServerSettings, log: Log, *, clock: Clock, me: 
     window_count = max(1, settings.window_count // settings.partitions)
     candidate = Candidate(me.node, window_count, settings.window_age_ms)
     snapshots = snapshots_at(settings.postgres, every_s=settings.snapshot_every_s, name=me.node)
-    return Node(log, candidate, Group(log, topics.members(app.name), me, clock=clock), snapshots)
+    return Node(
+        log, candidate, Group(log, topics.members(app.name), me, clock=clock), snapshots, Pauses(clock.monotonic_us)
+    )
 
 
 def advertised(settings: CServerSettings, port: int) -> str:

@@ -1,0 +1,76 @@
+"""Slices of long work: none while a step of other work follows from the one before, and one at a time."""
+
+import asyncio
+from collections.abc import Callable
+
+from bennu.limits import IDLE_TURN_US, TURNS_BETWEEN_SLICES
+from bennu.replica.pauses import Pauses
+from bennu.testing.loop import run
+
+
+class Others:
+    """Work of so many turns, and what it took of the time."""
+
+    def __init__(self) -> None:
+        self.now_us = 0
+        self.turns = 0
+
+    async def work(self, turns: int, each_us: int) -> None:
+        """So many steps."""
+        for _ in range(turns):
+            self.now_us += each_us
+            self.turns += 1
+            await asyncio.sleep(0)
+
+
+def turns_before_a_slice(work: int, each_us: int) -> int:
+    """How many turns of others' work one pause leaves them."""
+
+    async def paused() -> int:
+        others = Others()
+        working = asyncio.create_task(others.work(work, each_us))
+        await Pauses(lambda: others.now_us).pause()
+        found = others.turns
+        await working
+        return found
+
+    return run(paused())
+
+
+async def several_do_slices(count: int, each: int, count_turns: Callable[[], int]) -> list[int]:
+    """The turns in which a slice was done, of so many who do some each."""
+    pauses, done = Pauses(), list[int]()
+
+    async def sliced() -> None:
+        for _ in range(each):
+            await pauses.pause()
+            done.append(count_turns())
+
+    await asyncio.gather(*(sliced() for _ in range(count)))
+    return done
+
+
+async def slices_by_turn(count: int, each: int) -> list[int]:
+    """The same, with the turns counted."""
+    others = Others()
+    counting = asyncio.create_task(others.work(1_000, 0))
+    done = await several_do_slices(count, each, lambda: others.turns)
+    counting.cancel()
+    return done
+
+
+def test_a_slice_waits_for_work_of_others_to_end() -> None:
+    """Steps that follow from one another are not interrupted, and then nothing is waited for."""
+    assert turns_before_a_slice(5, IDLE_TURN_US + 1) == 5
+
+
+def test_others_hold_up_a_slice_for_so_many_turns() -> None:
+    """Who always has something to do has some turns between two slices, and not all."""
+    assert turns_before_a_slice(100, IDLE_TURN_US + 1) == TURNS_BETWEEN_SLICES
+
+
+def test_two_slices_are_never_done_in_one_turn() -> None:
+    """However many do long work, a turn of the loop has one slice of it, and all come to theirs."""
+    done = run(slices_by_turn(4, 5))
+    assert len(done) == 20
+    assert len(set(done)) == len(done)
