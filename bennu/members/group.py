@@ -16,7 +16,7 @@ import structlog
 from bennu.errors import AppendRefused, AppendUnknown, BadSettings, Final, OffsetBeyondTail, OffsetGone, Unavailable
 from bennu.log.port import Log
 from bennu.members import records
-from bennu.members.directory import Claim, Directory, life_order
+from bennu.members.directory import Claim, Directory, Release, life_order
 from bennu.members.limits import (
     FAREWELL_MS,
     HEARTBEAT_MS,
@@ -119,10 +119,10 @@ class Group:
             peer.node == claim.node for peer in self.directory.live(self._clock.monotonic_us())
         )
 
-    def pinned(self, seat: Seat) -> bool:
-        """Whether an operator gave this leadership to this process."""
+    def named(self, seat: Seat) -> Release | None:
+        """How the last leader gave this leadership to this process, if it did."""
         release = self.directory.released(seat)
-        return release is not None and release.pinned and release.successor == self.me.node
+        return release if release is not None and release.successor == self.me.node else None
 
     def successor(self, number: int) -> str:
         """Who should lead when this process does not; empty if nobody can."""

@@ -76,15 +76,16 @@ class Replica:
         if deposed:
             raise Deposed(f"{where}: another process leads now")
 
-    async def take_over(self, candidate: Candidate) -> None:
+    async def take_over(self, candidate: Candidate, *, named: bool = False) -> None:
         """Read to the end, start the next epoch, read to that; `leading` says whether it was won.
 
+        `named` by the last leader, which leads no more, this process need not look first whether anybody does.
         What was appended since the end was looked for is read between the two.
         Who lost goes on following with what it has, for nothing in it was speculative.  An EpochStart of ours that
         lands only later, its outcome unknown, is then one like any other's: nobody leads by it.
         """
         epoch = self.position.epoch
-        while not await self._caught_up():  # noqa: ASYNC110 - what is awaited happens in another process
+        while not named and not await self._caught_up():  # noqa: ASYNC110 - what is awaited happens in another process
             await asyncio.sleep(RETRY_FIRST_MS / 1000)
         if self.position.epoch != epoch:
             return

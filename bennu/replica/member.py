@@ -248,9 +248,10 @@ class Member(ABC, Generic[F, P, O]):
         self.check(fold)
         if replica.position.epoch != self._turn_after:
             return False
-        self._seat.lead_next(pinned=self.group.pinned(self.seat()))
+        release = self.group.named(self.seat())
+        self._seat.lead_next(pinned=release is not None and release.pinned)
         self._yield.clear()
-        await unless(stopping, replica.take_over(self._candidate))
+        await unless(stopping, replica.take_over(self._candidate, named=release is not None))
         self._moved.beat()
         return replica.leading and not stopping.is_set()
 

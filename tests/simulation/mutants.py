@@ -85,14 +85,14 @@ async def receipt_is_done(self: FencedJournal, body: bytes, record: EpochStart |
     return self.reader.judge(offset, record, body) in (Verdict.EPOCH, Verdict.BATCH)
 
 
-async def lead_on_after_unknown(self: Replica, candidate: Candidate) -> None:
+async def lead_on_after_unknown(self: Replica, candidate: Candidate, *, named: bool = False) -> None:
     led: set[tuple[str, int, int]] = vars(self.log).setdefault("led", set())
     while not await self._caught_up():  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.02)
     if (self.topic, self.position.epoch, self.position.term) in led:
         self.lead()
         return
-    await TAKE_OVER(self, candidate)
+    await TAKE_OVER(self, candidate, named=named)
     if self.leading:
         led.add((self.topic, self.position.epoch, self.position.term))
 

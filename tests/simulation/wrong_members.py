@@ -49,7 +49,7 @@ def own_term_goes_on(self: FencedJournal, offset: int, body: bytes, own: bytes |
     return TAKE(self, offset, body, own)
 
 
-async def leads_without_having_won(self: Replica, candidate: Candidate) -> None:
+async def leads_without_having_won(self: Replica, candidate: Candidate, *, named: bool = False) -> None:
     while not await self._caught_up():  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.02)
     start = self._epoch_start(candidate)
