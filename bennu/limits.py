@@ -85,7 +85,7 @@ TAIL_LOST_AFTER_MS = 2_000
 RETRY_FIRST_MS = 20
 RETRY_MAX_MS = 1_000
 IDLE_BEFORE_WATCH_MS = 200
-FOLLOW_PACE_MS = 100
+FOLLOW_PACE_MS = 200
 """Between two reads of a follower for whom nobody waits."""
 FOLLOW_CHUNK_BYTES = 64 * 1024
 """Of journal records, evolved by a follower between two turns of the loop."""
