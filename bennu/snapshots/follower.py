@@ -15,6 +15,7 @@ from bennu.snapshots.format import Draft
 from bennu.snapshots.limits import LOOK_EVERY_S
 from bennu.snapshots.pace import pause
 from bennu.snapshots.restore import NewState, Restored, restore
+from bennu.snapshots.spool import Spool
 from bennu.snapshots.store import SnapshotStore
 
 logger = structlog.get_logger()
@@ -27,8 +28,10 @@ class Snapshots:
         self._store = store
         self._every_s = every_s
         self._clock = clock or SystemClock()
+        self._writing: set[str] = set()
+        """Journals whose snapshot is on its way to Postgres."""
         self._beside: set[asyncio.Task[None]] = set()
-        """What goes on when nobody waits for it any more: giving up, and forgetting."""
+        """What nobody waits for: writing, and forgetting."""
 
     async def begin(self, log: Log, topic: str, new_state: NewState) -> Restored | None:
         """See `restore`."""
@@ -40,7 +43,7 @@ class Snapshots:
             # Several follow one journal: whoever looks first takes it, and the others see that it is there.
             await asyncio.sleep(min(LOOK_EVERY_S, self._every_s or LOOK_EVERY_S) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
             try:
-                if self._every_s and await self._is_old(topic):
+                if self._every_s and topic not in self._writing and await self._is_old(topic):
                     return
             except BennuError as error:
                 logger.warning("can't look for snapshots", topic=topic, reason=str(error))
@@ -50,28 +53,31 @@ class Snapshots:
         return age_s is None or age_s >= self._every_s
 
     async def take(self, state: ReplicaState, position: Position) -> None:
-        """Write a snapshot, in slices; `state` must stand still until then.  What prevents it is said, not raised.
+        """Make a snapshot; `state` must stand still until then, and goes on while it is written.
 
-        Cancelled, it leaves the state alone at once, and Postgres to forget what it was sent.
+        What prevents it is said, not raised.
         """
         if position.offset == 0:
             return
-        writing = asyncio.create_task(self._write(state, position))
+        draft = Draft(state, position, created_at_us=self._clock.wall_us())
         try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            writing.cancel()  # not awaited: rolling back may take as long as Postgres is away, and we are to lead
-            self._keep(writing)
-            logger.info("snapshot given up", topic=position.topic)
-            raise
+            spool = await Spool.of(draft)
+        except (BennuError, OSError) as error:
+            logger.warning("no snapshot was made", topic=position.topic, reason=str(error))
+            return
+        self._writing.add(position.topic)
+        self._keep(asyncio.create_task(self._write(spool, position)))
 
-    async def _write(self, state: ReplicaState, position: Position) -> None:
+    async def _write(self, spool: Spool, position: Position) -> None:
         began_us = self._clock.monotonic_us()
         try:
-            written = await self._store.write(Draft(state, position, created_at_us=self._clock.wall_us()), turn=pause)
+            written = await self._store.write(spool, turn=pause)
         except BennuError as error:
             logger.warning("no snapshot was taken", topic=position.topic, reason=str(error))
             return
+        finally:
+            spool.close()
+            self._writing.discard(position.topic)
         took_ms = (self._clock.monotonic_us() - began_us) // 1000
         logger.info(
             "snapshot taken",
@@ -81,7 +87,7 @@ class Snapshots:
             bytes=written.header.size,
             took_ms=took_ms,
         )
-        self._keep(asyncio.create_task(self._forget(position.topic)))
+        await self._forget(position.topic)
 
     async def _forget(self, topic: str) -> None:
         try:

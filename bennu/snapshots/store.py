@@ -19,6 +19,7 @@ from bennu.replica.slices import SLICE_BYTES
 from bennu.snapshots.format import Draft, Header
 from bennu.snapshots.limits import CHUNK_BYTES, CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP
 from bennu.snapshots.pace import Turn, give_way
+from bennu.snapshots.spool import Spool
 
 _MAKE = """
 CREATE SCHEMA IF NOT EXISTS bennu;
@@ -113,7 +114,7 @@ class SnapshotStore:
             age_s: float | None = await connection.fetchval(_AGE, topic)
             return age_s
 
-    async def write(self, draft: Draft, *, turn: Turn = give_way) -> Written:
+    async def write(self, draft: Draft | Spool, *, turn: Turn = give_way) -> Written:
         """Write it, in one transaction: whole, or not at all.  `turn` is awaited after each slice."""
         async with self._connection() as connection:
             await self._make(connection)

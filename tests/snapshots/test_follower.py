@@ -1,8 +1,9 @@
 """A follower begins from a snapshot, takes one when it is due, and drops it when it is to lead."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
 from unittest.mock import Mock
@@ -11,13 +12,15 @@ import pytest
 import structlog
 
 from bank.app import app
+from bennu.errors import Unavailable
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.replica.clock import SystemClock
 from bennu.replica.journal import Position
 from bennu.replica.state import ReplicaState
-from bennu.snapshots import follower
+from bennu.snapshots import follower, spool
 from bennu.snapshots.follower import Snapshots
-from bennu.snapshots.store import SnapshotStore
+from bennu.snapshots.spool import Spool
+from bennu.snapshots.store import SnapshotStore, Written
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
@@ -34,9 +37,12 @@ class Watched(Snapshots):
     def __init__(self, store: SnapshotStore, *, every_s: float) -> None:
         super().__init__(store, every_s=every_s)
         self.taken = asyncio.Event()
+        self.batch_no = 0
+        """That the newest one holds."""
 
-    async def take(self, state: ReplicaState, position: Position) -> None:
-        await super().take(state, position)
+    async def _write(self, spool: Spool, position: Position) -> None:
+        await super()._write(spool, position)
+        self.batch_no = position.batch_no
         self.taken.set()
 
 
@@ -91,8 +97,9 @@ def test_a_follower_takes_one_when_it_is_due_and_follows_on(database: str) -> No
             await snapshots.taken.wait()
             await bank.writes(10)
             assert await member.reached(20, IN_TIME_S)
-            snapshots.taken.clear()
-            await snapshots.taken.wait()
+            while snapshots.batch_no < 20:
+                snapshots.taken.clear()
+                await snapshots.taken.wait()
         whole, _ = await replica(log)
         broker.expire_before(TOPIC, bank.writer.position.offset - 5)
         async with following(log, Snapshots(SnapshotStore(database, name="test"), every_s=0)) as member:
@@ -124,36 +131,55 @@ def test_a_follower_that_is_to_lead_gives_its_snapshot_up(database: str) -> None
 
 
 class Stuck(SnapshotStore):
-    """A Postgres that takes nothing, and that even a rollback waits for; `asked` is set when it is written to."""
+    """A Postgres that takes nothing; `asked` is set when it is written to."""
 
     def __init__(self) -> None:
         super().__init__("postgresql://nobody@127.0.0.1/none", name="test")
-        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+        self.asked, self.looked, self.let_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def write(self, *_anything: object, **_more: object) -> None:  # type: ignore[override]  # it never answers
+    async def age_s(self, topic: str) -> float | None:
+        self.looked.set()
+        return None
+
+    async def write(self, *_anything: object, **_more: object) -> Written:
         self.asked.set()
-        try:
-            await self.let_go.wait()
-        finally:
-            await self.let_go.wait()
+        await self.let_go.wait()
+        raise Unavailable("it is away")
 
 
-def test_giving_up_does_not_wait_for_postgres() -> None:
-    """The state is let go of at once; what was sent is rolled back whenever Postgres is back."""
+def test_a_state_does_not_stand_still_for_postgres() -> None:
+    """It goes on once it was copied; and no other snapshot of it is due until that copy is written, or is not."""
 
     async def work() -> None:
         store = Stuck()
-        taking = asyncio.create_task(
-            Snapshots(store, every_s=1).take(new_state(), Position(TOPIC, offset=1, batch_no=1))
-        )
-        await store.asked.wait()
-        taking.cancel()
+        snapshots = Snapshots(store, every_s=SOON_S)
         async with asyncio.timeout(IN_TIME_S):
-            with suppress(asyncio.CancelledError):
-                await taking
-        assert taking.cancelled()
-        store.let_go.set()
+            await snapshots.take(new_state(), Position(TOPIC, offset=1, batch_no=1))
+            await store.asked.wait()
+            due = asyncio.create_task(snapshots.due(TOPIC))
+            other = asyncio.create_task(snapshots.due("bank-events-1"))
+            await other
+            assert not due.done()
+            store.let_go.set()
+            await due
 
+    asyncio.run(work())
+
+
+def test_no_room_for_a_copy_costs_a_follower_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It follows on; nothing is written."""
+
+    def no_room() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def work() -> None:
+        store = Stuck()
+        with structlog.testing.capture_logs() as lines:
+            await Snapshots(store, every_s=SOON_S).take(new_state(), Position(TOPIC, offset=1, batch_no=1))
+        assert [line["event"] for line in lines] == ["no snapshot was made"]
+        assert not store.asked.is_set()
+
+    monkeypatch.setattr(spool, "TemporaryFile", no_room)
     asyncio.run(work())
 
 
