@@ -60,8 +60,10 @@ def failover(  # noqa: PLR0913  each is a flag
     plan = Plan(fault, runs, rate, every_s, seed)
     where = Where(kind, cservers, partitions, target)
     _check(plan, where)
-    with TemporaryDirectory(prefix="bennu-drill-", ignore_cleanup_errors=True) as folder:
-        result = uvloop.run(rehearse(plan, where, Path(folder)))
+    with TemporaryDirectory(prefix="bennu-drill-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
+        result = uvloop.run(rehearse(plan, where, folder))
     for line in result.lines():
         typer.echo(line)
     if as_json:
