@@ -1,6 +1,7 @@
 """A snapshot that was made, in a file without a name: its state goes on while it is written to Postgres at leisure."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -21,17 +22,15 @@ class Spool:
     @classmethod
     async def of(cls, draft: Draft, *, turn: Turn = give_way) -> "Spool":
         """All of this draft; its state must stand still until then.  Raises `OSError` when there is no room."""
-        file = TemporaryFile()  # noqa: SIM115 - closed with this object
-        try:
+        with ExitStack() as unless_done:
+            file = unless_done.enter_context(TemporaryFile())
             for chunk in draft.chunks():
                 if chunk is None:
                     await turn()
                 else:
                     file.write(chunk)
-            return cls(draft.topic, draft.header(), file)
-        except BaseException:
-            file.close()
-            raise
+            unless_done.pop_all()
+        return cls(draft.topic, draft.header(), file)
 
     def chunks(self) -> Iterator[bytes | None]:
         """The chunks; None wherever others should have a turn."""
