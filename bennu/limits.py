@@ -86,7 +86,9 @@ RETRY_FIRST_MS = 20
 RETRY_MAX_MS = 1_000
 IDLE_BEFORE_WATCH_MS = 200
 FOLLOW_PACE_MS = 200
-"""Between two reads of a follower for whom nobody waits."""
+"""Between two reads of a follower for whom nobody waits,"""
+FOLLOW_MANY_RECORDS = 32
+"""unless one read gave so many, which is all that some brokers give at a time: there may be more."""
 FOLLOW_CHUNK_BYTES = 64 * 1024
 """Of journal records, evolved by a follower between two turns of the loop."""
 LOG_LOOK_MS = 5_000

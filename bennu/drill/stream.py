@@ -1,6 +1,6 @@
 """A client's stream to one node: what is due at the same time goes there in one frame."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import grpc
@@ -29,14 +29,13 @@ class Stream(Exchange[Command, Told, CommandFrame, ReplyFrame]):
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         super().__init__(lambda: CommandStreamStub(channel).Execute(metadata=ACTOR))
-        self._frames: dict[int, list[Asked[Command]]] = {}
+        self._frames: dict[int, Sequence[Asked[Command]]] = {}
 
-    def frame(self, out: list[Asked[Command]]) -> CommandFrame:
-        taken = out[:MAX_FRAME_COMMANDS]
-        del out[: len(taken)]
+    def frame(self, asked: Sequence[Asked[Command]]) -> tuple[CommandFrame, int]:
+        taken = asked[:MAX_FRAME_COMMANDS]
         frame_id = taken[0].number
         self._frames[frame_id] = taken
-        commands = [asked.question for asked in taken]
+        commands = [each.question for each in taken]
         types = list(dict.fromkeys(command.type_name for command in commands))
         batch = CommandBatch(
             format_version=COMMANDS_FORMAT_VERSION,
@@ -45,7 +44,7 @@ class Stream(Exchange[Command, Told, CommandFrame, ReplyFrame]):
             type_indexes=[types.index(command.type_name) for command in commands],
             payloads=[command.payload for command in commands],
         )
-        return CommandFrame(frame_id=frame_id, commands=batch)
+        return CommandFrame(frame_id=frame_id, commands=batch), len(taken)
 
     def answers(self, replies: ReplyFrame) -> Iterable[tuple[int, Told]]:
         tokens = {token.rpartition(":")[0].rpartition("-")[2]: token for token in replies.positions}

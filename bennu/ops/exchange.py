@@ -6,7 +6,7 @@ that came together.  Answers may come in any order.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
@@ -38,15 +38,16 @@ class Exchange(ABC, Generic[Q, A, FrameT, RepliesT]):
         self.over = False
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[A]] = {}
-        self._out: list[Asked[Q]] = []
+        self._out: dict[int, Q] = {}
+        """Not sent yet, by number."""
         self._wake = asyncio.Event()
         self._heard = 0
         self._work = asyncio.create_task(self._run(call))
         self._work.add_done_callback(lambda _: self._end())
 
     @abstractmethod
-    def frame(self, out: list[Asked[Q]]) -> FrameT:
-        """What one frame has room for, taken off the beginning of the list; at least one."""
+    def frame(self, asked: Sequence[Asked[Q]]) -> tuple[FrameT, int]:
+        """A frame of the first ones, and how many it had room for; at least one."""
 
     @abstractmethod
     def answers(self, replies: RepliesT) -> Iterable[tuple[int, A]]:
@@ -59,7 +60,7 @@ class Exchange(ABC, Generic[Q, A, FrameT, RepliesT]):
         if self.over:
             raise StreamEnded
         self._waiting[number] = answer
-        self._out.append(Asked(number, question))
+        self._out[number] = question
         self._wake.set()
         try:
             async with asyncio.timeout(timeout_s):
@@ -70,6 +71,7 @@ class Exchange(ABC, Generic[Q, A, FrameT, RepliesT]):
             raise
         finally:
             del self._waiting[number]
+            self._out.pop(number, None)  # nobody waits for it any more
 
     async def close(self) -> None:
         """End the stream."""
@@ -106,4 +108,8 @@ class Exchange(ABC, Generic[Q, A, FrameT, RepliesT]):
             await self._wake.wait()
             self._wake.clear()
             while self._out:
-                await call.write(self.frame(self._out))
+                asked = [Asked(number, question) for number, question in self._out.items()]
+                frame, taken = self.frame(asked)
+                for number, _ in asked[:taken]:
+                    del self._out[number]
+                await call.write(frame)

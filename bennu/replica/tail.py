@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 
 from bennu.errors import Unavailable
-from bennu.limits import FOLLOW_CHUNK_BYTES, FOLLOW_PACE_MS, RETRY_MAX_MS
+from bennu.limits import FOLLOW_CHUNK_BYTES, FOLLOW_MANY_RECORDS, FOLLOW_PACE_MS, RETRY_MAX_MS
 from bennu.log.port import Record
 from bennu.replica.leader import Replica
 
@@ -56,7 +56,7 @@ async def follow(replica: Replica, pace: Pace, *, moved: Callable[[], None], cau
             if behind and replica.position.offset >= end:
                 behind = False
                 caught_up()
-            if not behind:
+            if not behind and len(chunk) < FOLLOW_MANY_RECORDS:
                 await pace.pause()
 
 

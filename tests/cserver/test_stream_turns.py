@@ -115,7 +115,7 @@ async def sent_on(stream: Stream, _member: Member, intake: CountingIntake) -> No
     """Three at once that other processes send on."""
     peer = PeerService(stream._routes, intake)
     frames = [PeerFrame(submissions=[PeerSubmission(commands=frame(4 * PREPARE_CHUNK).commands)]) for _ in range(3)]
-    contexts = [cast(Context, GoneClient(sent)) for sent in frames]
+    contexts = [cast(Context, Asker(sent, 1)) for sent in frames]
     await between_turns([peer.stream(context).serve() for context in contexts], intake)
 
 

@@ -3,10 +3,10 @@
 import asyncio
 from math import inf
 
+from bennu.limits import PREPARE_CHUNK
 from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
 from bennu_cserver.edge import Context
-from bennu_cserver.intake import Intake
-from bennu_cserver.log_input import GarbageRecord
+from bennu_cserver.intake import Intake, invalid
 from bennu_cserver.peer_link import room
 from bennu_cserver.replies import UNKNOWN, overloaded
 from bennu_cserver.routes import Routes
@@ -29,27 +29,33 @@ class PeerStream:
 
     async def serve(self) -> None:
         """Raises `DecodeError` or `GarbageRecord` when what comes is no frame."""
-        writing = asyncio.create_task(self._write())
+        tasks = {asyncio.create_task(self._write())}
         try:
             while isinstance(request := await self._context.read(), bytes):
                 for submission in PeerFrame.FromString(request).submissions:
                     check_frame(submission.commands)
-                    await self._take(submission)
+                    if len(submission.commands.payloads) <= PREPARE_CHUNK:
+                        await self._take(submission)
+                    else:  # what other clients send over this stream must not wait for all of it
+                        tasks.add(large := asyncio.create_task(self._take(submission)))
+                        large.add_done_callback(tasks.discard)
         finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)  # the asker is gone, if it failed
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # the asker is gone, if writing failed
 
     async def _take(self, submission: PeerSubmission) -> None:
         work = Work.of(submission.commands)
         for part in slices_of(len(work.replies)):
             async with self._slices.of(len(part)):
                 work.prepare(submission.commands, part, self._intake, routes=self._routes)
-        if len(work.groups) > 1:
-            raise GarbageRecord("the commands of a submission belong to one partition")
-        if work.groups:
+        if len(work.groups) == 1:
             self._put_in_line(submission, work)
-        else:
-            self._say(submission.number, work, "")
+            return
+        if work.groups:
+            wrong = invalid("the commands of a submission belong to one partition")
+            work.replies[:] = [wrong.reply] * len(work.replies)
+        self._say(submission.number, work, "")
 
     def _put_in_line(self, asked: PeerSubmission, work: Work) -> None:
         ((number, (indexes, commands)),) = work.groups.items()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CLIENT = "bennu-client"
 """Metadata: on whose behalf, so that the leader's line is fair between clients and not between processes."""
 
+PING_EVERY_MS, PING_TIMEOUT_MS = 2_000, 2_000
 OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -33,6 +34,10 @@ OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.max_receive_message_length", 4 * MAX_FRAME_BYTES),
     ("grpc.enable_retries", 0),
+    # A process that is gone without a word, or paused, is found out although commands wait on its one stream.
+    ("grpc.keepalive_time_ms", PING_EVERY_MS),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 NOBODY_KNOWS = code_of(grpc.StatusCode.UNAVAILABLE)
 

@@ -31,7 +31,7 @@ from bennu_cserver.edge import Edge
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
-from bennu_cserver.peers import Peers
+from bennu_cserver.peers import PING_EVERY_MS, Peers
 from bennu_cserver.routes import Routes
 from bennu_cserver.settings import CServerSettings
 from bennu_cserver.slices import keep_for_good, let_threads_in
@@ -42,6 +42,7 @@ OPTIONS = (
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_EVERY_MS // 2),
 )
 
 
