@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from bank.v1.commands_pb2 import Deposit, OpenAccount
-from bennu.v1.command_pb2 import CommandBatch
 from bennu.v1.stream_pb2 import CommandFrame
+from bennu.wire.commands import command_batch
 
 NAMES = [f"acc-{number:05}" for number in range(1_000)]
 
@@ -33,7 +33,5 @@ def deposit_frames(size: int, count: int, *, run: str, names: Sequence[str] = NA
 
 
 def _frame(number: int, type_name: str, payloads: list[bytes], *, id_prefix: str) -> bytes:
-    ids = [f"{id_prefix}-{i}" for i in range(len(payloads))]
-    commands = CommandBatch(format_version=1, types=[type_name], command_ids=ids, payloads=payloads)
-    commands.type_indexes.extend([0] * len(payloads))
+    commands = command_batch((f"{id_prefix}-{i}", type_name, payload) for i, payload in enumerate(payloads))
     return CommandFrame(frame_id=number, commands=commands).SerializeToString()

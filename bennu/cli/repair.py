@@ -28,18 +28,14 @@ class Repair(NamedTuple):
 
     def send(self, channel: "grpc.Channel", *, dry_run: bool) -> dict[str, object]:
         """Have it tried, or done; the answer as plain data.  Raises `Refused`."""
-        from bennu.v1.command_pb2 import CommandBatch, Origin
+        from bennu.v1.command_pb2 import Origin
         from bennu.v1.stream_pb2 import CommandFrame
         from bennu.v1.stream_pb2_grpc import CommandStreamStub
+        from bennu.wire.commands import command_batch
 
-        commands = CommandBatch(
-            format_version=1,
-            types=[self.command.DESCRIPTOR.full_name],
-            type_indexes=[0],
-            command_ids=[self.command_id],
-            payloads=[self.command.SerializeToString()],
-            origins=[Origin(actor=self.actor, reason=self.reason)],
-        )
+        message = self.command
+        commands = command_batch([(self.command_id, message.DESCRIPTOR.full_name, message.SerializeToString())])
+        commands.origins.append(Origin(actor=self.actor, reason=self.reason))
         frame = CommandFrame(commands=commands, dry_run=dry_run, timeout_ms=int(TIMEOUT_S * 1000))
         return self._plain(next(CommandStreamStub(channel).Execute(iter([frame]), timeout=TIMEOUT_S)))
 

@@ -19,8 +19,6 @@ class Command(NamedTuple):
 
     command_id: str
     type_name: str
-    method: str
-    """Path of the rpc."""
     payload: bytes
     partition: int
 
@@ -30,6 +28,7 @@ class Query(NamedTuple):
 
     message: Message
     method: str
+    """Path of the rpc."""
     partition: int
 
 
@@ -61,12 +60,11 @@ class Call:
 
 
 def command_of(app: App, partitions: int, message: Message, *, command_id: str) -> Command:
-    """How this message is sent to the typed service of the app."""
+    """How this message is sent."""
     name = message.DESCRIPTOR.full_name
     return Command(
         command_id,
         name,
-        _path(app, name),
         message.SerializeToString(deterministic=True),
         partition_of(app.commands[name].key(message), partitions),
     )
@@ -75,8 +73,5 @@ def command_of(app: App, partitions: int, message: Message, *, command_id: str) 
 def query_of(app: App, partitions: int, message: Message) -> Query:
     """How this question is asked."""
     name = message.DESCRIPTOR.full_name
-    return Query(message, _path(app, name), partition_of(app.queries[name].key(message), partitions))
-
-
-def _path(app: App, type_name: str) -> str:
-    return f"/{app.service.full_name}/{app.methods[type_name].name}"
+    method = f"/{app.service.full_name}/{app.methods[name].name}"
+    return Query(message, method, partition_of(app.queries[name].key(message), partitions))

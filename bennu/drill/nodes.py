@@ -17,7 +17,7 @@ from bennu.stack.owned import Owned, side_by_side
 from bennu.stack.ports import HOST, free_port
 from bennu.stack.postgres import Postgres
 from bennu.stack.rocketmq import Mode, RocketMQ
-from bennu.stack.service import STOP_GRACE_S, Service, clean_environ
+from bennu.stack.service import STOP_GRACE_S, Service, clean_environ, told_of_postgres
 from bennu.stack.stack import LogKind
 
 SNAPSHOT_EVERY_S = 30
@@ -65,8 +65,7 @@ class Nodes(Owned):
     def __init__(self, settings: ClusterSettings, folder: Path, links: Mapping[str, Link], *, dsn: str) -> None:
         """`dsn` of the Postgres that keeps their snapshots."""
         self.links = links
-        self._environ = {**settings.environ, "BENNU_POSTGRES": dsn}  # not a flag: everybody on a machine can see those
-        self._environ.pop("BENNU_POSTGRES_FILE", None)
+        self._environ = told_of_postgres(settings.environ, dsn)
         self.services = {name: self._service(settings, folder / name, name) for name in links}
         self.down: set[str] = set()
         """Killed on purpose."""

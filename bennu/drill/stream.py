@@ -8,11 +8,10 @@ import grpc
 from bennu.drill.calls import Command
 from bennu.limits import MAX_FRAME_COMMANDS
 from bennu.ops.exchange import Asked, Exchange
-from bennu.v1.command_pb2 import CommandBatch
 from bennu.v1.stream_pb2 import CommandFrame, ReplyFrame
 from bennu.v1.stream_pb2_grpc import CommandStreamStub
+from bennu.wire.commands import command_batch
 
-COMMANDS_FORMAT_VERSION = 1
 ACTOR = (("bennu-actor", "drill"),)
 
 
@@ -35,15 +34,7 @@ class Stream(Exchange[Command, Told, CommandFrame, ReplyFrame]):
         taken = asked[:MAX_FRAME_COMMANDS]
         frame_id = taken[0].number
         self._frames[frame_id] = taken
-        commands = [each.question for each in taken]
-        types = list(dict.fromkeys(command.type_name for command in commands))
-        batch = CommandBatch(
-            format_version=COMMANDS_FORMAT_VERSION,
-            types=types,
-            command_ids=[command.command_id for command in commands],
-            type_indexes=[types.index(command.type_name) for command in commands],
-            payloads=[command.payload for command in commands],
-        )
+        batch = command_batch((one.command_id, one.type_name, one.payload) for _, one in taken)
         return CommandFrame(frame_id=frame_id, commands=batch), len(taken)
 
     def answers(self, replies: ReplyFrame) -> Iterable[tuple[int, Told]]:

@@ -55,10 +55,10 @@ class Exchange(ABC, Generic[Q, A, FrameT, RepliesT]):
 
     async def ask(self, question: Q, *, timeout_s: float) -> A:
         """Raises `StreamEnded`, or `TimeoutError` when there is no answer in time."""
-        number, heard = next(self._numbers), self._heard
-        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         if self.over:
             raise StreamEnded
+        number, heard = next(self._numbers), self._heard
+        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         self._out[number] = question
         self._wake.set()

@@ -79,6 +79,13 @@ def _readyz(host: str, port: int) -> tuple[int, str]:
         connection.close()
 
 
+def told_of_postgres(environ: Mapping[str, str], dsn: str) -> dict[str, str]:
+    """These variables, and where Postgres is; not a flag, which everybody on a machine can see."""
+    told = {**environ, "BENNU_POSTGRES": dsn}
+    told.pop("BENNU_POSTGRES_FILE", None)
+    return told
+
+
 def clean_environ() -> dict[str, str]:
     """Our variables without Bennu's own: a suite is told everything by flags.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bennu.ops import topics
 from bennu.stack.owned import Owned, side_by_side
-from bennu.stack.service import STOP_GRACE_S, Service, clean_environ
+from bennu.stack.service import STOP_GRACE_S, Service, clean_environ, told_of_postgres
 from bennu.stack.stack import LogKind, Stack
 
 
@@ -87,12 +87,11 @@ class Suite(Owned):
     def _start_service(self, name: str) -> None:
         settings = self.settings
         flags = ["--app", settings.app, "--log", self.log_url, "--partitions", str(settings.partitions)]
-        environ = dict(settings.environ)
+        environ = settings.environ
         if name == "cserver":
             flags += ["--grpc", settings.grpc]
         if name in self.told_of_postgres:
-            environ["BENNU_POSTGRES"] = self.dsn  # not a flag: everybody on a machine can see those
-            environ.pop("BENNU_POSTGRES_FILE", None)
+            environ = told_of_postgres(environ, self.dsn)
         service = self.services[name] = Service(name, flags, self.folder, environ=environ)
         service.start()
         service.wait_serving()

@@ -10,7 +10,6 @@ import json
 import signal
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -23,6 +22,7 @@ from bennu.cli.told import run_told
 from bennu.drill.beside import beside
 from bennu.errors import Unavailable
 from bennu.ops import logging
+from bennu.stack.folders import temporary_folder
 from bennu.stack.stack import LogKind
 from bennu.stack.suite import Suite, SuiteSettings
 
@@ -45,9 +45,7 @@ def demo(  # noqa: PLR0913  each is a flag
     plan = Plan(accounts=accounts, transfers=transfers, clients=clients, seed=seed)
     settings = SuiteSettings("bank.app:app", bank.name, kind, partitions)
     typer.echo(f"seed {seed}; starting the log ({kind}), Postgres, CServer, Saga and QServer ...")
-    with TemporaryDirectory(prefix="bennu-demo-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
+    with temporary_folder("bennu-demo-") as folder:
         result = uvloop.run(demonstrate(plan, settings, folder))
     show(result)
     if as_json:

@@ -12,7 +12,6 @@ import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -27,6 +26,7 @@ from bennu.drill.faults import FaultKind
 from bennu.drill.result import Result
 from bennu.errors import BadSettings, Unavailable
 from bennu.ops import logging
+from bennu.stack.folders import temporary_folder
 from bennu.stack.stack import LogKind
 
 
@@ -60,9 +60,7 @@ def failover(  # noqa: PLR0913  each is a flag
     plan = Plan(fault, runs, rate, every_s, seed)
     where = Where(kind, cservers, partitions, target)
     _check(plan, where)
-    with TemporaryDirectory(prefix="bennu-drill-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
+    with temporary_folder("bennu-drill-") as folder:
         result = uvloop.run(rehearse(plan, where, folder))
     for line in result.lines():
         typer.echo(line)

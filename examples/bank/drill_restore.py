@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import asyncpg
@@ -30,6 +29,7 @@ from bennu.errors import Unavailable
 from bennu.log.port import Log
 from bennu.ops import logging
 from bennu.replica.history import effective_batches
+from bennu.stack.folders import temporary_folder
 from bennu.stack.service import Service
 from bennu.stack.stack import LogKind
 from bennu.stack.suite import Suite, SuiteSettings
@@ -58,9 +58,7 @@ def restore(  # noqa: PLR0913  each is a flag
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its `bennu drill &` ignore it
     load = Transfers(seed, ACCOUNTS, callers)
     settings = SuiteSettings("bank.app:app", bank.name, kind, partitions)
-    with TemporaryDirectory(prefix="bennu-drill-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
+    with temporary_folder("bennu-drill-") as folder:
         drill = Drill(settings, load, folder, say=typer.echo)
         try:
             uvloop.run(drill.run(transfers))

@@ -10,7 +10,7 @@ from bennu.drill.gaps import FirstAnswers, Silence, distribution, nearest_rank
 
 
 def answered(partition: int, intended_s: float, at_s: float, *, batch_no: int = 1) -> Call:
-    command = Command("id", "type", "method", b"", partition)
+    command = Command("id", "type", b"", partition)
     return Call(command, intended_s, 1, Answer(at_s, "n1", 0, b"", f"topic-{partition}:{batch_no}"))
 
 

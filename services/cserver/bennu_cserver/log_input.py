@@ -11,6 +11,7 @@ from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.limits import MAX_STREAM_NAME_BYTES, MAX_TYPE_NAME_BYTES
 from bennu.log.port import Log
 from bennu.v1.command_pb2 import CommandBatch
+from bennu.wire.commands import COMMANDS_FORMAT_VERSION
 from bennu.wire.partitioning import partition_of
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
@@ -19,8 +20,6 @@ from bennu_cserver.origins import origin_at, problem_of
 from bennu_cserver.submission import Caller, Prepared, Submission
 
 logger = structlog.get_logger()
-
-COMMANDS_FORMAT_VERSION = 1
 
 
 class GarbageRecord(Exception):

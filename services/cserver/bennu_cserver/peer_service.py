@@ -49,10 +49,8 @@ class PeerService:
     async def _try_out(self, request: bytes, context: Context) -> bytes:
         try:
             batch = parse_frame(request).commands
-            type_name, command_id = (
-                batch.types[batch.type_indexes[0]],
-                batch.command_ids[0] if batch.command_ids else None,
-            )
+            type_name = batch.types[batch.type_indexes[0]]
+            command_id = batch.command_ids[0] if batch.command_ids else None
             command = self._intake.command(type_name, batch.payloads[0], command_id, origin=origin_at(batch, 0))
         except Refused as refused:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))

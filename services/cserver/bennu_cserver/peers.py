@@ -13,9 +13,9 @@ from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.peer_pb2 import PeerQuery
 from bennu.v1.peer_pb2_grpc import PeerStub
 from bennu.v1.stream_pb2 import CommandFrame
+from bennu.wire.commands import command_batch
 from bennu_cserver.deciding import Tried
 from bennu_cserver.local import Answered, Unsettled
-from bennu_cserver.log_input import COMMANDS_FORMAT_VERSION
 from bennu_cserver.peer_link import Link
 from bennu_cserver.replies import UNKNOWN, code_of
 from bennu_cserver.submission import Caller, Prepared, Reply
@@ -114,18 +114,17 @@ def _timeout_s(caller: Caller) -> float:
     return max(0.001, min(REPLY_TIMEOUT_MS / 1000, caller.deadline_s - asyncio.get_running_loop().time()))
 
 
+def _payload(command: Prepared) -> bytes:
+    assert command.message is not None
+    return command.message.SerializeToString()
+
+
 def _batch(commands: Sequence[Prepared]) -> CommandBatch:
     """As a client would have sent them, with the ids that were made here."""
-    types: dict[str, int] = {}
+    batch = command_batch((command.command_id, command.type_name, _payload(command)) for command in commands)
     origins: dict[int, tuple[int, Origin]] = {}
-    batch = CommandBatch(format_version=COMMANDS_FORMAT_VERSION)
     for command in commands:
-        assert command.message is not None
-        batch.command_ids.append(command.command_id)
-        batch.type_indexes.append(types.setdefault(command.type_name, len(types)))
-        batch.payloads.append(command.message.SerializeToString())
         origin = command.origin
         batch.origin_indexes.append(origins.setdefault(id(origin), (len(origins), origin))[0])
-    batch.types.extend(types)
     batch.origins.extend(origin for _, origin in origins.values())
     return batch

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bennu.errors import JournalBroken
-from bennu.v1.command_pb2 import CommandBatch, Origin
+from bennu.v1.command_pb2 import Origin
+from bennu.wire.commands import command_batch
 from bennu_saga.limits import OUTBOX_BYTES, OUTBOX_COMMANDS, RECORD_BYTES, RECORD_COMMANDS
-
-COMMANDS_FORMAT_VERSION = 1
 
 
 class Command(NamedTuple):
@@ -107,19 +106,12 @@ class Outbox:
 
 def encode(commands: Sequence[Command], source: str) -> bytes:
     """A record of a command log; `source` is the journal that these were issued in."""
-    types: dict[str, int] = {}
     origins: dict[tuple[str, str, str, str], int] = {}
-    batch = CommandBatch(
-        format_version=COMMANDS_FORMAT_VERSION,
-        source=source,
-        first_no=commands[0].no,
-        command_ids=[command.command_id for command in commands],
-        type_indexes=[types.setdefault(command.type_name, len(types)) for command in commands],
-        payloads=[command.payload for command in commands],
-        origin_indexes=[origins.setdefault(command.origin, len(origins)) for command in commands],
-        compensates=[c.compensates for c in commands] if any(c.compensates for c in commands) else (),
-    )
-    batch.types.extend(types)
+    batch = command_batch((command.command_id, command.type_name, command.payload) for command in commands)
+    batch.source, batch.first_no = source, commands[0].no
+    batch.origin_indexes.extend(origins.setdefault(command.origin, len(origins)) for command in commands)
+    if any(command.compensates for command in commands):
+        batch.compensates.extend(command.compensates for command in commands)
     batch.origins.extend(
         Origin(actor=actor, correlation_id=correlation, causation_id=causation, traceparent=trace)
         for actor, correlation, causation, trace in origins
