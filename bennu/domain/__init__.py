@@ -14,12 +14,13 @@ from bennu.domain.projection import (
     Table,
     projects,
 )
-from bennu.domain.saga import Saga, Step
+from bennu.domain.saga import NOTHING, Parallel, Retry, Saga, Step, Tcc, hears
 from bennu.domain.upcast import upcasts
 
 __all__ = [
     "BIGINT",
     "BOOLEAN",
+    "NOTHING",
     "TEXT",
     "TIMESTAMP",
     "Accepted",
@@ -28,16 +29,20 @@ __all__ = [
     "Column",
     "Context",
     "EventMeta",
+    "Parallel",
     "Projection",
     "Rejection",
+    "Retry",
     "Rows",
     "Saga",
     "State",
     "Step",
     "Table",
+    "Tcc",
     "answers",
     "decides",
     "evolves",
+    "hears",
     "projects",
     "upcasts",
 ]

@@ -85,21 +85,22 @@ def check_defaults(state: type[State]) -> None:
         )
 
 
-def _marked(role: str, rule: Rule) -> Rule:
+def marked(role: str, rule: Rule) -> Rule:
+    """The rule, known as one of this role."""
     setattr(rule, "__bennu__", role)  # noqa: B010 - functions have no such declared attribute
     return rule
 
 
 def decides(rule: Rule) -> Rule:
     """Mark `(self, state, command[, context]) -> event | [events] | Accepted | Rejection`."""
-    return _marked("decides", rule)
+    return marked("decides", rule)
 
 
 def evolves(rule: Rule) -> Rule:
     """Mark `(self, state, event) -> None`, which changes `state`."""
-    return _marked("evolves", rule)
+    return marked("evolves", rule)
 
 
 def answers(rule: Rule) -> Rule:
     """Mark `(self, state, query) -> view | Rejection`, which only looks."""
-    return _marked("answers", rule)
+    return marked("answers", rule)

@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, state_type
 from bennu.domain.messages import input_type, key_of, name_of, returned_types, rules_of
 from bennu.domain.older import Older, StateUpcaster, older_versions
+from bennu.domain.plan import plan_of
 from bennu.domain.projection import Projection
-from bennu.domain.saga import Saga, check_steps
+from bennu.domain.saga import Saga
 from bennu.errors import BadSettings
 
 Decided = Message | Sequence[Message] | Accepted | Rejection
@@ -106,7 +107,7 @@ class App:
         self.known_events = self.events.keys() | self.upcasts.keys()
         """All that may stand in this app's journals."""
         for saga in sagas:
-            check_steps(saga)
+            plan_of(saga)
         self.sagas = tuple(saga() for saga in sagas)
         self.projections = tuple(projection() for projection in projections)
         self._check_methods()

@@ -24,29 +24,43 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x62\x65nnu/v1/saga.proto\x12\x08\x62\x65nnu.v1\"\xbf\x01\n\x0bSagaStarted\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x14\n\x0ctrigger_type\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\x0c\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\x08 \x01(\t\x12\x10\n\x08instance\x18\t \x01(\t\"\xed\x01\n\x11SagaCommandIssued\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.bennu.v1.SagaCommandRole\x12\x13\n\x0b\x64\x65stination\x18\x04 \x01(\t\x12\n\n\x02no\x18\x05 \x01(\x04\x12\x12\n\ncommand_id\x18\x06 \x01(\t\x12\x0c\n\x04type\x18\x07 \x01(\t\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\x12\x13\n\x0b\x63ompensates\x18\t \x01(\t\x12\x11\n\tdue_at_us\x18\n \x01(\x03\x12\x14\n\x0c\x63\x61usation_id\x18\x0b \x01(\t\"\\\n\x13SagaCommandAnswered\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ncommand_id\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"5\n\x0eSagaTimerFired\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ncommand_id\x18\x02 \x01(\t\"h\n\x0eSagaRuleFailed\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.bennu.v1.SagaCommandRole\x12\x0e\n\x06reason\x18\x04 \x01(\t\"R\n\tSagaEnded\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12$\n\x06status\x18\x02 \x01(\x0e\x32\x14.bennu.v1.SagaStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\"A\n\rSagaInputPart\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61tch_no\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\r*\x96\x01\n\x0fSagaCommandRole\x12!\n\x1dSAGA_COMMAND_ROLE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SAGA_COMMAND_ROLE_FORWARD\x10\x01\x12\"\n\x1eSAGA_COMMAND_ROLE_COMPENSATION\x10\x02\x12\x1d\n\x19SAGA_COMMAND_ROLE_CLOSING\x10\x03*\xbd\x01\n\nSagaStatus\x12\x1b\n\x17SAGA_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13SAGA_STATUS_RUNNING\x10\x01\x12\x1c\n\x18SAGA_STATUS_COMPENSATING\x10\x02\x12\x19\n\x15SAGA_STATUS_COMPLETED\x10\x03\x12\x1b\n\x17SAGA_STATUS_COMPENSATED\x10\x04\x12#\n\x1fSAGA_STATUS_COMPENSATION_FAILED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x62\x65nnu/v1/saga.proto\x12\x08\x62\x65nnu.v1\"\xd6\x01\n\x0bSagaStarted\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x14\n\x0ctrigger_type\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\x0c\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x12\x14\n\x0c\x63\x61usation_id\x18\x08 \x01(\t\x12\x10\n\x08instance\x18\t \x01(\t\x12\x15\n\rstarted_at_us\x18\n \x01(\x03\"\xfe\x01\n\x11SagaCommandIssued\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.bennu.v1.SagaCommandRole\x12\x13\n\x0b\x64\x65stination\x18\x04 \x01(\t\x12\n\n\x02no\x18\x05 \x01(\x04\x12\x12\n\ncommand_id\x18\x06 \x01(\t\x12\x0c\n\x04type\x18\x07 \x01(\t\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\x12\x13\n\x0b\x63ompensates\x18\t \x01(\t\x12\x11\n\tdue_at_us\x18\n \x01(\x03\x12\x14\n\x0c\x63\x61usation_id\x18\x0b \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0c \x01(\r\"\x98\x01\n\x13SagaCommandAnswered\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ncommand_id\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12,\n\x07meaning\x18\x05 \x01(\x0e\x32\x1b.bennu.v1.SagaAnswerMeaning\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\"s\n\x0eSagaEventHeard\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nevent_type\x18\x05 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\"\x7f\n\x12SagaRetryScheduled\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.bennu.v1.SagaCommandRole\x12\x11\n\tdue_at_us\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"0\n\x0fSagaStepLeftOut\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\"\x89\x01\n\nSagaParked\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.bennu.v1.SagaCommandRole\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x05 \x03(\t\x12\x0e\n\x06\x65vents\x18\x06 \x03(\x0c\"\x86\x01\n\x0cSagaOperated\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12*\n\toperation\x18\x02 \x01(\x0e\x32\x17.bennu.v1.SagaOperation\x12\x0c\n\x04step\x18\x03 \x01(\r\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\"5\n\x0eSagaTimerFired\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ncommand_id\x18\x02 \x01(\t\"h\n\x0eSagaRuleFailed\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.bennu.v1.SagaCommandRole\x12\x0e\n\x06reason\x18\x04 \x01(\t\"R\n\tSagaEnded\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12$\n\x06status\x18\x02 \x01(\x0e\x32\x14.bennu.v1.SagaStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\"A\n\rSagaInputPart\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61tch_no\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\r*\x96\x01\n\x0fSagaCommandRole\x12!\n\x1dSAGA_COMMAND_ROLE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SAGA_COMMAND_ROLE_FORWARD\x10\x01\x12\"\n\x1eSAGA_COMMAND_ROLE_COMPENSATION\x10\x02\x12\x1d\n\x19SAGA_COMMAND_ROLE_CLOSING\x10\x03*|\n\x11SagaAnswerMeaning\x12#\n\x1fSAGA_ANSWER_MEANING_UNSPECIFIED\x10\x00\x12$\n SAGA_ANSWER_MEANING_AWAITS_EVENT\x10\x01\x12\x1c\n\x18SAGA_ANSWER_MEANING_OPEN\x10\x02*\x9d\x01\n\rSagaOperation\x12\x1e\n\x1aSAGA_OPERATION_UNSPECIFIED\x10\x00\x12\x18\n\x14SAGA_OPERATION_RETRY\x10\x01\x12\x17\n\x13SAGA_OPERATION_SKIP\x10\x02\x12\x1d\n\x19SAGA_OPERATION_COMPENSATE\x10\x03\x12\x1a\n\x16SAGA_OPERATION_RESOLVE\x10\x04*\xd7\x01\n\nSagaStatus\x12\x1b\n\x17SAGA_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13SAGA_STATUS_RUNNING\x10\x01\x12\x1c\n\x18SAGA_STATUS_COMPENSATING\x10\x02\x12\x19\n\x15SAGA_STATUS_COMPLETED\x10\x03\x12\x1b\n\x17SAGA_STATUS_COMPENSATED\x10\x04\x12#\n\x1fSAGA_STATUS_COMPENSATION_FAILED\x10\x05\x12\x18\n\x14SAGA_STATUS_RESOLVED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bennu.v1.saga_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SAGACOMMANDROLE']._serialized_start=874
-  _globals['_SAGACOMMANDROLE']._serialized_end=1024
-  _globals['_SAGASTATUS']._serialized_start=1027
-  _globals['_SAGASTATUS']._serialized_end=1216
+  _globals['_SAGACOMMANDROLE']._serialized_start=1548
+  _globals['_SAGACOMMANDROLE']._serialized_end=1698
+  _globals['_SAGAANSWERMEANING']._serialized_start=1700
+  _globals['_SAGAANSWERMEANING']._serialized_end=1824
+  _globals['_SAGAOPERATION']._serialized_start=1827
+  _globals['_SAGAOPERATION']._serialized_end=1984
+  _globals['_SAGASTATUS']._serialized_start=1987
+  _globals['_SAGASTATUS']._serialized_end=2202
   _globals['_SAGASTARTED']._serialized_start=34
-  _globals['_SAGASTARTED']._serialized_end=225
-  _globals['_SAGACOMMANDISSUED']._serialized_start=228
-  _globals['_SAGACOMMANDISSUED']._serialized_end=465
-  _globals['_SAGACOMMANDANSWERED']._serialized_start=467
-  _globals['_SAGACOMMANDANSWERED']._serialized_end=559
-  _globals['_SAGATIMERFIRED']._serialized_start=561
-  _globals['_SAGATIMERFIRED']._serialized_end=614
-  _globals['_SAGARULEFAILED']._serialized_start=616
-  _globals['_SAGARULEFAILED']._serialized_end=720
-  _globals['_SAGAENDED']._serialized_start=722
-  _globals['_SAGAENDED']._serialized_end=804
-  _globals['_SAGAINPUTPART']._serialized_start=806
-  _globals['_SAGAINPUTPART']._serialized_end=871
+  _globals['_SAGASTARTED']._serialized_end=248
+  _globals['_SAGACOMMANDISSUED']._serialized_start=251
+  _globals['_SAGACOMMANDISSUED']._serialized_end=505
+  _globals['_SAGACOMMANDANSWERED']._serialized_start=508
+  _globals['_SAGACOMMANDANSWERED']._serialized_end=660
+  _globals['_SAGAEVENTHEARD']._serialized_start=662
+  _globals['_SAGAEVENTHEARD']._serialized_end=777
+  _globals['_SAGARETRYSCHEDULED']._serialized_start=779
+  _globals['_SAGARETRYSCHEDULED']._serialized_end=906
+  _globals['_SAGASTEPLEFTOUT']._serialized_start=908
+  _globals['_SAGASTEPLEFTOUT']._serialized_end=956
+  _globals['_SAGAPARKED']._serialized_start=959
+  _globals['_SAGAPARKED']._serialized_end=1096
+  _globals['_SAGAOPERATED']._serialized_start=1099
+  _globals['_SAGAOPERATED']._serialized_end=1233
+  _globals['_SAGATIMERFIRED']._serialized_start=1235
+  _globals['_SAGATIMERFIRED']._serialized_end=1288
+  _globals['_SAGARULEFAILED']._serialized_start=1290
+  _globals['_SAGARULEFAILED']._serialized_end=1394
+  _globals['_SAGAENDED']._serialized_start=1396
+  _globals['_SAGAENDED']._serialized_end=1478
+  _globals['_SAGAINPUTPART']._serialized_start=1480
+  _globals['_SAGAINPUTPART']._serialized_end=1545
 # @@protoc_insertion_point(module_scope)

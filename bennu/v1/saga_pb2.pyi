@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -38,6 +40,59 @@ SAGA_COMMAND_ROLE_CLOSING: SagaCommandRole.ValueType  # 3
 """Tells the initiator how it ended."""
 Global___SagaCommandRole: _TypeAlias = SagaCommandRole  # noqa: Y015
 
+class _SagaAnswerMeaning:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SagaAnswerMeaningEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaAnswerMeaning.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAGA_ANSWER_MEANING_UNSPECIFIED: _SagaAnswerMeaning.ValueType  # 0
+    """It is carried out, or refused."""
+    SAGA_ANSWER_MEANING_AWAITS_EVENT: _SagaAnswerMeaning.ValueType  # 1
+    """Accepted; the step's success is an event that comes later."""
+    SAGA_ANSWER_MEANING_OPEN: _SagaAnswerMeaning.ValueType  # 2
+    """Neither: another record says what becomes of the step, which is to be asked for again, or parked."""
+
+class SagaAnswerMeaning(_SagaAnswerMeaning, metaclass=_SagaAnswerMeaningEnumTypeWrapper):
+    """What an answer means to its step."""
+
+SAGA_ANSWER_MEANING_UNSPECIFIED: SagaAnswerMeaning.ValueType  # 0
+"""It is carried out, or refused."""
+SAGA_ANSWER_MEANING_AWAITS_EVENT: SagaAnswerMeaning.ValueType  # 1
+"""Accepted; the step's success is an event that comes later."""
+SAGA_ANSWER_MEANING_OPEN: SagaAnswerMeaning.ValueType  # 2
+"""Neither: another record says what becomes of the step, which is to be asked for again, or parked."""
+Global___SagaAnswerMeaning: _TypeAlias = SagaAnswerMeaning  # noqa: Y015
+
+class _SagaOperation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SagaOperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaOperation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAGA_OPERATION_UNSPECIFIED: _SagaOperation.ValueType  # 0
+    SAGA_OPERATION_RETRY: _SagaOperation.ValueType  # 1
+    """Go on: ask again for what failed."""
+    SAGA_OPERATION_SKIP: _SagaOperation.ValueType  # 2
+    """Take a step, or its compensation, as carried out by hand."""
+    SAGA_OPERATION_COMPENSATE: _SagaOperation.ValueType  # 3
+    """Give up what is under way and undo all."""
+    SAGA_OPERATION_RESOLVE: _SagaOperation.ValueType  # 4
+    """End it as it stands."""
+
+class SagaOperation(_SagaOperation, metaclass=_SagaOperationEnumTypeWrapper): ...
+
+SAGA_OPERATION_UNSPECIFIED: SagaOperation.ValueType  # 0
+SAGA_OPERATION_RETRY: SagaOperation.ValueType  # 1
+"""Go on: ask again for what failed."""
+SAGA_OPERATION_SKIP: SagaOperation.ValueType  # 2
+"""Take a step, or its compensation, as carried out by hand."""
+SAGA_OPERATION_COMPENSATE: SagaOperation.ValueType  # 3
+"""Give up what is under way and undo all."""
+SAGA_OPERATION_RESOLVE: SagaOperation.ValueType  # 4
+"""End it as it stands."""
+Global___SagaOperation: _TypeAlias = SagaOperation  # noqa: Y015
+
 class _SagaStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -50,6 +105,8 @@ class _SagaStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaStatus
     SAGA_STATUS_COMPLETED: _SagaStatus.ValueType  # 3
     SAGA_STATUS_COMPENSATED: _SagaStatus.ValueType  # 4
     SAGA_STATUS_COMPENSATION_FAILED: _SagaStatus.ValueType  # 5
+    SAGA_STATUS_RESOLVED: _SagaStatus.ValueType  # 6
+    """By an operator, who has mended it by hand."""
 
 class SagaStatus(_SagaStatus, metaclass=_SagaStatusEnumTypeWrapper): ...
 
@@ -59,6 +116,8 @@ SAGA_STATUS_COMPENSATING: SagaStatus.ValueType  # 2
 SAGA_STATUS_COMPLETED: SagaStatus.ValueType  # 3
 SAGA_STATUS_COMPENSATED: SagaStatus.ValueType  # 4
 SAGA_STATUS_COMPENSATION_FAILED: SagaStatus.ValueType  # 5
+SAGA_STATUS_RESOLVED: SagaStatus.ValueType  # 6
+"""By an operator, who has mended it by hand."""
 Global___SagaStatus: _TypeAlias = SagaStatus  # noqa: Y015
 
 @_typing.final
@@ -78,6 +137,7 @@ class SagaStarted(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CAUSATION_ID_FIELD_NUMBER: _builtins.int
     INSTANCE_FIELD_NUMBER: _builtins.int
+    STARTED_AT_US_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     """Definition and key, such as `TransferSaga:t-17`."""
     definition: _builtins.str
@@ -91,6 +151,8 @@ class SagaStarted(_message.Message):
     causation_id: _builtins.str
     instance: _builtins.str
     """Partition and sequence number of that event, such as `0-4711`: sagas of one id, one after another, differ by it."""
+    started_at_us: _builtins.int
+    """Journaled time."""
     def __init__(
         self,
         *,
@@ -103,10 +165,11 @@ class SagaStarted(_message.Message):
         traceparent: _builtins.str = ...,
         causation_id: _builtins.str = ...,
         instance: _builtins.str = ...,
+        started_at_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causation_id", b"causation_id", "correlation_id", b"correlation_id", "definition", b"definition", "instance", b"instance", "saga_id", b"saga_id", "traceparent", b"traceparent", "trigger", b"trigger", "trigger_type", b"trigger_type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causation_id", b"causation_id", "correlation_id", b"correlation_id", "definition", b"definition", "instance", b"instance", "saga_id", b"saga_id", "started_at_us", b"started_at_us", "traceparent", b"traceparent", "trigger", b"trigger", "trigger_type", b"trigger_type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -129,6 +192,7 @@ class SagaCommandIssued(_message.Message):
     COMPENSATES_FIELD_NUMBER: _builtins.int
     DUE_AT_US_FIELD_NUMBER: _builtins.int
     CAUSATION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     step: _builtins.int
     """Index in the definition's steps; for a closing command, their number."""
@@ -144,6 +208,8 @@ class SagaCommandIssued(_message.Message):
     """0: waits for ever.  Else journaled time at which the step times out."""
     causation_id: _builtins.str
     """Id of the command whose outcome led to this one."""
+    attempt: _builtins.int
+    """How often the step was asked for before, with this id or an earlier one."""
     def __init__(
         self,
         *,
@@ -158,10 +224,11 @@ class SagaCommandIssued(_message.Message):
         compensates: _builtins.str = ...,
         due_at_us: _builtins.int = ...,
         causation_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causation_id", b"causation_id", "command_id", b"command_id", "compensates", b"compensates", "destination", b"destination", "due_at_us", b"due_at_us", "no", b"no", "payload", b"payload", "role", b"role", "saga_id", b"saga_id", "step", b"step", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "causation_id", b"causation_id", "command_id", b"command_id", "compensates", b"compensates", "destination", b"destination", "due_at_us", b"due_at_us", "no", b"no", "payload", b"payload", "role", b"role", "saga_id", b"saga_id", "step", b"step", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -177,11 +244,16 @@ class SagaCommandAnswered(_message.Message):
     COMMAND_ID_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MEANING_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     command_id: _builtins.str
     accepted: _builtins.bool
     reason: _builtins.str
     """Of a refusal."""
+    meaning: Global___SagaAnswerMeaning.ValueType
+    data: _builtins.bytes
+    """The saga's data, if the answer changed it."""
     def __init__(
         self,
         *,
@@ -189,18 +261,194 @@ class SagaCommandAnswered(_message.Message):
         command_id: _builtins.str = ...,
         accepted: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        meaning: Global___SagaAnswerMeaning.ValueType = ...,
+        data: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "command_id", b"command_id", "reason", b"reason", "saga_id", b"saga_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "command_id", b"command_id", "data", b"data", "meaning", b"meaning", "reason", b"reason", "saga_id", b"saga_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SagaCommandAnswered: _TypeAlias = SagaCommandAnswered  # noqa: Y015
 
 @_typing.final
+class SagaEventHeard(_message.Message):
+    """An event by which a step is carried out or refused, found by the saga's key in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    step: _builtins.int
+    accepted: _builtins.bool
+    reason: _builtins.str
+    event_type: _builtins.str
+    data: _builtins.bytes
+    """The saga's data, if the event changed it."""
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        accepted: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        event_type: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "data", b"data", "event_type", b"event_type", "reason", b"reason", "saga_id", b"saga_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaEventHeard: _TypeAlias = SagaEventHeard  # noqa: Y015
+
+@_typing.final
+class SagaRetryScheduled(_message.Message):
+    """A command is asked for again when this is due: with its id if it was not answered in time, else with a new one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    DUE_AT_US_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    step: _builtins.int
+    role: Global___SagaCommandRole.ValueType
+    due_at_us: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        role: Global___SagaCommandRole.ValueType = ...,
+        due_at_us: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at_us", b"due_at_us", "reason", b"reason", "role", b"role", "saga_id", b"saga_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaRetryScheduled: _TypeAlias = SagaRetryScheduled  # noqa: Y015
+
+@_typing.final
+class SagaStepLeftOut(_message.Message):
+    """The step's condition says that it is not for this saga."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    step: _builtins.int
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["saga_id", b"saga_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaStepLeftOut: _TypeAlias = SagaStepLeftOut  # noqa: Y015
+
+@_typing.final
+class SagaParked(_message.Message):
+    """The saga can't go on by itself: a rule raised, an answer is not understood, or what may only go forward does not.
+    What is under way is still heard of; what comes next waits for an operator.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVENT_TYPES_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    step: _builtins.int
+    role: Global___SagaCommandRole.ValueType
+    reason: _builtins.str
+    @_builtins.property
+    def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Events that a rule of the saga raised at, to be heard again."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        role: Global___SagaCommandRole.ValueType = ...,
+        reason: _builtins.str = ...,
+        event_types: _abc.Iterable[_builtins.str] | None = ...,
+        events: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_types", b"event_types", "events", b"events", "reason", b"reason", "role", b"role", "saga_id", b"saga_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaParked: _TypeAlias = SagaParked  # noqa: Y015
+
+@_typing.final
+class SagaOperated(_message.Message):
+    """An operator's decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    operation: Global___SagaOperation.ValueType
+    step: _builtins.int
+    """Of a skip."""
+    actor: _builtins.str
+    reason: _builtins.str
+    data: _builtins.bytes
+    """The saga's data, if events were heard that it was parked at."""
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        operation: Global___SagaOperation.ValueType = ...,
+        step: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "data", b"data", "operation", b"operation", "reason", b"reason", "saga_id", b"saga_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaOperated: _TypeAlias = SagaOperated  # noqa: Y015
+
+@_typing.final
 class SagaTimerFired(_message.Message):
-    """The awaited forward command was not answered in time."""
+    """The awaited command was not answered in time, and is not asked for again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -224,7 +472,7 @@ Global___SagaTimerFired: _TypeAlias = SagaTimerFired  # noqa: Y015
 
 @_typing.final
 class SagaRuleFailed(_message.Message):
-    """The definition could not make a command: it raised, or made what the app does not know.  Counts as a refusal."""
+    """The definition could not make a command.  Counts as a refusal.  Written before sagas could be parked."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -16,6 +16,7 @@ from bank.v1.commands_pb2 import (
 from bank.v1.events_pb2 import TransferCompleted, TransferFailed, TransferRequested
 from bank.v1.queries_pb2 import GetTransfer, TransferView
 from bank.v1.types_pb2 import TransferStatus
+from bennu.domain.plan import plan_of
 from bennu.testing import given
 from bennu.testing.given import Given
 
@@ -83,14 +84,15 @@ def test_each_step_moves_the_same_money() -> None:
     withdraw, deposit = TransferSaga.steps
     money = {"transfer": "t", "amount_minor": 7, "currency": "EUR"}
     assert withdraw.command(ASKED) == WithdrawForTransfer(account="a", **money)  # type: ignore[arg-type]  # as above
-    assert withdraw.compensation is not None
+    assert callable(withdraw.compensation)
     assert withdraw.compensation(ASKED) == ReverseWithdrawal(account="a", **money)  # type: ignore[arg-type]  # as above
     assert deposit.command(ASKED) == DepositForTransfer(account="b", **money)  # type: ignore[arg-type]  # as above
 
 
 def test_the_last_step_is_the_pivot() -> None:
     """After the deposit there is only forward: it can neither be undone nor time out."""
-    withdraw, deposit = TransferSaga.steps
+    withdraw, deposit = plan_of(TransferSaga)
+    assert (withdraw.pivot, deposit.pivot) == (False, True)
     assert withdraw.timeout_ms > 0
     assert (deposit.compensation, deposit.timeout_ms) == (None, 0)
 

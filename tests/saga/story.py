@@ -1,6 +1,7 @@
 """Sagas of one partition, told signal by signal: what a reactor records, in a few words each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -10,21 +11,28 @@ from bank.transfer import TransferRules, TransferSaga, deposit, reverse, withdra
 from bank.v1 import bank_pb2
 from bank.v1.commands_pb2 import CompleteTransfer, FailTransfer
 from bank.v1.events_pb2 import TransferRequested
-from bennu.domain import App, Saga, Step
+from bennu.domain import App, Retry, Saga, Step
+from bennu.domain.plan import Plan
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
     SagaCommandIssued,
     SagaEnded,
+    SagaEventHeard,
     SagaInputPart,
-    SagaRuleFailed,
+    SagaOperated,
+    SagaOperation,
+    SagaParked,
+    SagaRetryScheduled,
     SagaStarted,
     SagaStatus,
+    SagaStepLeftOut,
     SagaTimerFired,
 )
 from bennu_saga.definitions import Definitions
 from bennu_saga.fold import Record, SagaFold
+from bennu_saga.operations import Operation
 from bennu_saga.reactor import Reactor
-from bennu_saga.signals import Answer, Trigger
+from bennu_saga.signals import Answer, Heard, Trigger
 
 ASKED = TransferRequested(transfer="t", source="a", target="b", amount_minor=1, currency="EUR")
 NOW_US = 1_000_000
@@ -49,6 +57,9 @@ def saga(*steps: Step, **rules: object) -> type[Saga[TransferRequested]]:
     return type("Told", (_OfTransfer,), {"steps": steps, "__qualname__": "Told", **own, **rules})
 
 
+NO_RETRY = Retry(limit=0)
+
+
 class _OfTransfer(Saga[TransferRequested]):
     """What starts it."""
 
@@ -56,8 +67,18 @@ class _OfTransfer(Saga[TransferRequested]):
 WITHDRAW, DEPOSIT = Step("withdraw", withdraw, compensation=reverse, timeout_ms=60_000), Step("deposit", deposit)
 
 
+def impatient(step: Step) -> Step:
+    """The same, whose compensation is asked for once."""
+    return replace(step, undo_retry=NO_RETRY)
+
+
 def raises(*_anything: object) -> Message:
     """A rule that fails."""
+    raise ValueError("no idea")
+
+
+def raises_instead(_asked: TransferRequested) -> bool:
+    """A condition that fails."""
     raise ValueError("no idea")
 
 
@@ -89,22 +110,65 @@ class Story:
         answer = Answer(0, command_id or self.awaited, accepted=True, reason="")
         return self._told(self.reactor.answer(answer, NOW_US))
 
+    def accepts_step(self, tail: str, *events: Message) -> list[str]:
+        """The command whose id ends so was carried out, with these events; what was recorded."""
+        types = [event.DESCRIPTOR.full_name for event in events]
+        raw = [event.SerializeToString() for event in events]
+        answer = Answer(0, self.waiting(tail), accepted=True, reason="", types=types, events=raw)
+        return self._told(self.reactor.answer(answer, NOW_US))
+
+    def answers_strangely(self, tail: str, type_name: str) -> list[str]:
+        """The command whose id ends so was carried out, with an event of a type that nobody knows."""
+        answer = Answer(0, self.waiting(tail), True, "", (type_name,), (b"",), type_name)
+        return self._told(self.reactor.answer(answer, NOW_US))
+
+    def hears(self, event: Message) -> list[str]:
+        """This event came by; what was recorded."""
+        name, found = event.DESCRIPTOR.full_name, list[Record]()
+        for definition, step, accepted, key in self.definitions.listening[name]:
+            saga_id = f"{definition.name}:{key(event)}"
+            raw = event.SerializeToString()
+            heard = Heard(0, saga_id, definition.version, step, accepted, name, raw)
+            found += self.reactor.hear(heard, NOW_US)
+        return self._told(found)
+
+    def refuses_step(self, tail: str, reason: str) -> list[str]:
+        """The command whose id ends so was refused; what was recorded."""
+        return self._told(self.reactor.answer(Answer(0, self.waiting(tail), accepted=False, reason=reason), NOW_US))
+
+    def waiting(self, tail: str) -> str:
+        """The id of the awaited command that ends so."""
+        (found,) = (command_id for command_id in self.fold.awaiting if command_id.endswith(f":{tail}"))
+        return found
+
     def refuses(self, reason: str, command_id: str = "") -> list[str]:
         """The awaited command, or this one, was refused; what was recorded."""
         answer = Answer(0, command_id or self.awaited, accepted=False, reason=reason)
         return self._told(self.reactor.answer(answer, NOW_US))
 
     def times_out(self) -> list[str]:
-        """The first timer fires; what was recorded."""
+        """The first timer fires, when it is due; what was recorded."""
         timer = self.fold.next_timer()
         assert timer is not None, "no timer runs"
-        assert timer[0] == LATER_US
-        return self._told(self.reactor.fire(timer[1], LATER_US))
+        due_us, saga_id, step = timer
+        return self._told(self.reactor.fire(saga_id, step, due_us))
+
+    def operates(self, operation: SagaOperation.ValueType, step: str = "") -> list[str]:
+        """An operator decides about the one saga; what was recorded."""
+        (saga_id,) = self.fold.sagas
+        asked = Operation(operation, "operator", "because", step)
+        return self._told(self.reactor.operate(saga_id, asked, LATER_US))
 
     @property
     def words(self) -> list[str]:
         """All that was recorded."""
         return [in_words(record) for record in self.records]
+
+    @property
+    def plan(self) -> Plan:
+        """Of the one saga."""
+        ((definition,),) = self.definitions.by_trigger.values()
+        return definition.plan
 
     @property
     def awaited(self) -> str:
@@ -126,18 +190,52 @@ class Story:
         return [in_words(record) for record in records]
 
 
+def short(name: str) -> str:
+    """A type's name without its package."""
+    return name.rpartition(".")[2]
+
+
 def in_words(record: Record) -> str:
     """A record in a few words."""
-    if isinstance(record, SagaStarted):
-        return f"started {record.saga_id}"
-    if isinstance(record, SagaCommandIssued):
-        return f"issued {record.command_id.rpartition(':')[2]} {record.type.rpartition('.')[2]}"
-    if isinstance(record, SagaCommandAnswered):
-        return "accepted" if record.accepted else f"refused: {record.reason}"
-    if isinstance(record, SagaRuleFailed):
-        return record.reason
-    if isinstance(record, SagaEnded):
-        status = SagaStatus.Name(record.status).removeprefix("SAGA_STATUS_").lower()
-        return f"ended {status}: {record.reason}" if record.reason else f"ended {status}"
-    assert isinstance(record, SagaTimerFired | SagaInputPart)
-    return "timed out" if isinstance(record, SagaTimerFired) else "part"
+    return _WORDS[type(record)](record)
+
+
+def _ended(record: SagaEnded) -> str:
+    status = SagaStatus.Name(record.status).removeprefix("SAGA_STATUS_").lower()
+    return f"ended {status}: {record.reason}" if record.reason else f"ended {status}"
+
+
+def _operation(record: SagaOperated) -> str:
+    return SagaOperation.Name(record.operation).removeprefix("SAGA_OPERATION_").lower()
+
+
+_WORDS: dict[type, Callable[[Any], str]] = {
+    SagaStarted: lambda record: f"started {record.saga_id}",
+    SagaCommandIssued: lambda record: f"issued {record.command_id.rpartition(':')[2]} {short(record.type)}",
+    SagaCommandAnswered: lambda record: "accepted" if record.accepted else f"refused: {record.reason}",
+    SagaEventHeard: lambda record: f"heard {short(record.event_type)}",
+    SagaRetryScheduled: lambda record: f"rests: {record.reason}",
+    SagaTimerFired: lambda _record: "timed out",
+    SagaStepLeftOut: lambda record: f"left out {record.step}",
+    SagaParked: lambda record: f"parked: {record.reason}",
+    SagaOperated: lambda record: f"operated {_operation(record)}",
+    SagaEnded: _ended,
+    SagaInputPart: lambda _record: "part",
+}
+
+
+def undoable(name: str, **rules: Any) -> Step:  # noqa: ANN401 - fields of a Step
+    """A step with a compensation."""
+    return Step(name, withdraw, compensation=reverse, **rules)
+
+
+def started(*steps: Any, **rules: object) -> Story:  # noqa: ANN401 - parts of a saga
+    """A saga of these steps, under way."""
+    story = Story(saga(*steps, **rules))
+    story.starts()
+    return story
+
+
+def tails(words: list[str]) -> list[str]:
+    """Step and role of the commands among these."""
+    return [word.split()[1] for word in words if word.startswith("issued")]

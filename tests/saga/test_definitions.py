@@ -38,7 +38,7 @@ BAD: dict[str, tuple[list[type[Saga[Any]]], str]] = {
     "no steps": ([saga()], "at least one step"),
     "one name twice": ([saga(WITHDRAW, WITHDRAW)], "step names must differ"),
     "a step that can't be undone": ([saga(DEPOSIT, Step("two", withdraw))], "step `deposit` has no compensation"),
-    "a pivot that may time out": ([saga(Step("one", deposit, timeout_ms=1))], "step `one` may time out"),
+    "a pivot that may time out": ([saga(Step("one", deposit, timeout_ms=1))], "step `one`: it may time out"),
     "a query as a step": ([saga(Step("one", asks))], "asks makes bank.v1.GetTransfer, no command"),
     "a query as compensation": ([saga(Step("one", withdraw, compensation=asks))], "asks makes bank.v1.GetTransfer"),
     "started by a command": ([_OfCommand], "bank.v1.Deposit, which is no event"),
@@ -90,10 +90,10 @@ def test_a_key_is_a_short_text(key: object) -> None:
     """A key that the journal could not hold fails its own saga, and no other."""
     wrong = saga(Step("one", withdraw, compensation=reverse), key=lambda _self, _asked: key)
     with pytest.raises(RuleFailed):
-        key_of(wrong(), ASKED)
+        key_of(wrong().key, ASKED)
 
 
 def test_a_key_of_any_letters_is_taken() -> None:
     """Up to the limit, in UTF-8."""
     longest = "ä" * (MAX_KEY_BYTES // 2)
-    assert key_of(saga(DEPOSIT, key=lambda _self, _asked: longest)(), ASKED) == longest
+    assert key_of(saga(DEPOSIT, key=lambda _self, _asked: longest)().key, ASKED) == longest

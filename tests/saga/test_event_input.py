@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from bank.transfer import TransferSaga
+from bank.transfer import TransferSaga, reverse, withdraw
 from bank.v1.events_pb2 import AccountFrozen, TransferRequested
+from bennu.domain import Step
 from bennu.errors import BadSettings, JournalBroken, RecordBroken, UnknownToBuild
 from bennu.log.port import Record
 from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, digest_of, encode
@@ -16,9 +17,10 @@ from bennu.wire.partitioning import partition_of
 from bennu_saga.definitions import Definitions
 from bennu_saga.event_input import EventJournalReader
 from bennu_saga.saga_loop import Delivery
-from bennu_saga.signals import Answer, Signal, Signals, Trigger
+from bennu_saga.signals import Answer, Heard, Signal, Signals, Trigger
 from tests.saga.story import ASKED, DEPOSIT, app_with, raises, saga
 
+FROZEN = AccountFrozen(account="a")
 TOPIC, SAGAS, OTHERS = "bank-events-0", "bank-saga-0", "bank-saga-1"
 WHERE = f"{TOPIC}, offset 1"
 START = EpochStart(format_version=FORMAT_VERSION, epoch=1, term=7, partition=0, partitions=1)
@@ -119,6 +121,44 @@ def test_an_unknown_event_type_stops_the_reader() -> None:
     strange.event_types.append("bank.v9.Gone")
     with pytest.raises(UnknownToBuild, match=rf"{WHERE}: event type bank\.v9\.Gone"):
         deliveries(START, strange)
+
+
+def test_an_unknown_event_of_an_answer_is_its_sagas_affair() -> None:
+    """The answer says so, and the others go on; the same type in anybody else's entry stops the reader."""
+    strange = batch(("saga:TransferSaga:t:0-1:0f", ASKED), ("saga:TransferSaga:u:0-1:0f", FROZEN), answers=SAGAS)
+    strange.event_types[0] = "bank.v9.Gone"
+    first, second = signals_of(strange)
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)
+    assert (first.unknown, second.unknown) == ("bank.v9.Gone", "")
+    strange.command_ids[0] = "somebody-else"
+    with pytest.raises(UnknownToBuild, match=r"bank\.v9\.Gone"):
+        signals_of(strange)
+
+
+def test_an_event_is_heard_by_the_saga_that_it_names() -> None:
+    """Found by the key in it, in the partition of that saga only; one without a key is nobody's."""
+    waits = Step("one", withdraw, compensation=reverse, success={AccountFrozen: lambda event: event.account})
+    told = saga(waits, DEPOSIT)
+    (found,) = signals_of(batch(("anybody", FROZEN)), told)
+    assert isinstance(found, Heard)
+    assert (found.saga_id, found.step, found.accepted) == ("Told:a", 0, True)
+    assert AccountFrozen.FromString(found.event) == FROZEN
+    places = [signals_of(batch(("anybody", FROZEN)), told, place=(number, 4)) for number in range(4)]
+    assert sorted(map(len, places)) == [0, 0, 0, 1]
+    assert signals_of(batch(("anybody", AccountFrozen())), told) == []
+
+
+def test_an_answer_brings_the_events_that_a_saga_hears() -> None:
+    """With their types; where no saga listens they are left where they are."""
+    waits = Step("one", withdraw, compensation=reverse, success={AccountFrozen: lambda event: event.account})
+    answered = batch(("saga:c", FROZEN), answers=SAGAS)
+    heard = [each for each in signals_of(answered, saga(waits, DEPOSIT)) if isinstance(each, Answer)]
+    assert [(each.types, list(each.events)) for each in heard] == [
+        (["bank.v1.AccountFrozen"], [FROZEN.SerializeToString()])
+    ]
+    deaf = [each for each in signals_of(answered) if isinstance(each, Answer)]
+    assert [(each.types, each.events) for each in deaf] == [((), ())]
 
 
 def test_a_broken_event_stops_the_reader() -> None:

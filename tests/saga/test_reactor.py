@@ -1,13 +1,15 @@
 """What sagas do next, as story → signal → records."""
 
+import pytest
+
 from bank.transfer import deposit, reverse, withdraw
 from bank.v1.commands_pb2 import FailTransfer, ReverseWithdrawal
 from bank.v1.events_pb2 import TransferRequested
 from bank.v1.queries_pb2 import GetTransfer
 from bennu.domain import Step
 from bennu.limits import MAX_COMMAND_ID_BYTES
-from bennu_saga.state import NOTHING_TO_COMPENSATE
-from tests.saga.story import ASKED, DEPOSIT, LATER_US, WITHDRAW, Story, raises, saga
+from bennu_saga.state import NOTHING_TO_COMPENSATE, RETRY
+from tests.saga.story import ASKED, DEPOSIT, LATER_US, WITHDRAW, Story, impatient, raises, raises_instead, saga
 
 
 def started(*sagas: type) -> Story:
@@ -17,9 +19,9 @@ def started(*sagas: type) -> Story:
     return story
 
 
-def compensating() -> Story:
+def compensating(*sagas: type) -> Story:
     """A transfer whose deposit was refused and whose reversal is awaited."""
-    story = started()
+    story = started(*sagas)
     story.accepts()
     story.refuses("account_frozen")
     return story
@@ -113,43 +115,44 @@ def test_a_second_answer_changes_nothing() -> None:
 
 def test_a_refused_compensation_stays_visible() -> None:
     """The saga stands in compensation_failed with both reasons, is noted, and its initiator is told no untruth."""
-    story = compensating()
+    story = compensating(saga(impatient(WITHDRAW), DEPOSIT))
     assert story.refuses("account_unknown") == [
         "refused: account_unknown",
         "ended compensation_failed: account_frozen; compensation of step 0: account_unknown",
     ]
     assert story.noted == ["compensation_failed"]
-    assert list(story.fold.sagas) == ["TransferSaga:t"]
+    assert list(story.fold.sagas) == ["Told:t"]
     assert story.fold.running == 0
 
 
-def test_a_step_that_can_not_be_made_counts_as_refused() -> None:
-    """A rule that raises undoes the steps before it and is noted with what it raised."""
-    story = started(saga(WITHDRAW, Step("deposit", raises)))
-    assert story.accepts() == ["accepted", "rule_failed: ValueError: no idea", "issued 0c ReverseWithdrawal"]
-    assert story.noted == ["rule_failed"]
+@pytest.mark.parametrize(
+    ("broken", "answers"),
+    [
+        (saga(Step("withdraw", raises, compensation=reverse), DEPOSIT), ()),
+        (saga(WITHDRAW, Step("deposit", raises)), ("yes",)),
+        (saga(Step("withdraw", withdraw, compensation=raises), DEPOSIT), ("yes", "no")),
+        (saga(DEPOSIT, completed=raises), ("yes",)),
+        (saga(Step("deposit", deposit, when=raises_instead, compensation=reverse)), ()),
+    ],
+    ids=["first step", "next step", "compensation", "closing", "condition"],
+)
+def test_a_rule_that_raises_parks_its_saga(broken: type, answers: tuple[str, ...]) -> None:
+    """It stands where it is, with what was raised, nothing is sent or undone, and an operator hears of it."""
+    story = started(broken)
+    for answer in answers:
+        story.accepts() if answer == "yes" else story.refuses("no")
+    assert story.words[-1] == "parked: rule_failed: ValueError: no idea"
+    assert story.noted == ["parked"]
+    assert story.fold.awaiting == {}
+    assert len(story.fold.sagas) == 1
 
 
-def test_a_compensation_that_can_not_be_made_fails() -> None:
-    """A compensation whose rule raises is one that was refused."""
-    story = started(saga(Step("withdraw", withdraw, compensation=raises), DEPOSIT))
-    story.accepts()
-    assert story.refuses("no")[-1].startswith("ended compensation_failed: no; compensation of step 0: rule_failed")
-    assert story.noted == ["rule_failed", "compensation_failed"]
-
-
-def test_an_end_that_can_not_be_told_is_an_end() -> None:
-    """All steps are carried out; that the closing rule raises is noted and undoes nothing."""
-    story = started(saga(DEPOSIT, completed=raises))
-    assert story.accepts() == ["accepted", "rule_failed: ValueError: no idea", "ended completed"]
-
-
-def test_what_is_no_command_counts_as_refused() -> None:
-    """A step that makes nothing, or what the app does not take as a command, can't be sent."""
+def test_what_is_no_command_is_not_sent() -> None:
+    """A step that makes nothing, or what the app does not take as a command, parks the saga."""
     nothing = started(saga(Step("none", lambda _asked: None)))  # type: ignore[arg-type,return-value]  # that is the mistake
-    assert nothing.words[1] == "rule_failed: step `none` makes no command"
+    assert nothing.words[1] == "parked: rule_failed: step `none` makes no command"
     query = started(saga(Step("query", lambda asked: GetTransfer(transfer=asked.transfer))))
-    assert query.words[1] == "rule_failed: GetTransfer is no command of app `bank`"
+    assert query.words[1] == "parked: rule_failed: GetTransfer is no command of app `bank`"
 
 
 def test_an_error_that_has_no_text_is_told_all_the_same() -> None:
@@ -160,7 +163,7 @@ def test_an_error_that_has_no_text_is_told_all_the_same() -> None:
 
     story = started(saga(Step("one", unprintable)))
     assert story.records[1].SerializeToString()
-    assert story.words[1] == "rule_failed: ValueError: \\ud800"
+    assert story.words[1] == "parked: rule_failed: ValueError: \\ud800"
 
 
 def test_a_second_start_is_passed_over() -> None:
@@ -180,14 +183,11 @@ def test_a_key_may_come_again() -> None:
     assert story.issued().command_id != first
 
 
-def test_a_saga_without_a_key_fails_at_once() -> None:
-    """Its id is the event's place, and its initiator hears of it."""
+def test_a_saga_without_a_key_is_parked_at_once() -> None:
+    """Its id is the event's place; once an operator says so it goes on under that."""
     story = Story()
-    assert story.starts(failure="rule_failed: key") == [
-        "started TransferSaga:?0-1",
-        "rule_failed: key",
-        "issued 2e FailTransfer",
-    ]
+    assert story.starts(failure="rule_failed: key") == ["started TransferSaga:?0-1", "parked: rule_failed: key"]
+    assert story.operates(RETRY) == ["operated retry", "issued 0f WithdrawForTransfer"]
 
 
 def test_an_initiator_may_refuse_to_hear() -> None:

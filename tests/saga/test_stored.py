@@ -10,6 +10,7 @@ from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.position_pb2 import StreamCursor
 from bennu.v1.saga_pb2 import SagaInputPart
 from bennu_saga.fold import Record, SagaFold
+from bennu_saga.state import STATE_VERSION
 from tests.saga.test_fold import SEED, WHERE, batch_of, some_day
 
 
@@ -57,6 +58,6 @@ def test_a_stored_fold_goes_on_as_the_other(seed: int) -> None:
 def test_sagas_of_another_version_are_not_taken() -> None:
     """A snapshot of them is passed over."""
     with pytest.raises(Unfit, match="another version of Bennu"):
-        SagaFold().load({"saga": Form(2, SagaFold.form)})
+        SagaFold().load({"saga": Form(1, SagaFold.form)})
     with pytest.raises(Unfit, match="another version of Bennu"):
-        SagaFold().load({"saga": Form(1, b"else")})
+        SagaFold().load({"saga": Form(STATE_VERSION, b"else")})

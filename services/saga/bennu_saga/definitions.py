@@ -1,15 +1,21 @@
 """The sagas of an app, checked when they are loaded and compiled for dispatch."""
 
+import inspect
 import traceback
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MethodType
 from typing import Any, NamedTuple, get_args
 
+import msgspec
 from google.protobuf.message import Message
 
+from bennu.domain.aggregate import State, check_defaults
 from bennu.domain.app import App, CommandRule, Upcast
-from bennu.domain.messages import name_of, returned_types
-from bennu.domain.saga import Saga, Step
+from bennu.domain.messages import input_type, name_of, returned_types, rules_of
+from bennu.domain.plan import Plan, makers, plan_of
+from bennu.domain.saga import Saga
 from bennu.errors import BadSettings, RecordBroken
 from bennu.limits import MAX_COMMAND_BYTES
 from bennu_saga.limits import MAX_KEY_BYTES, MAX_REASON_CHARS
@@ -20,16 +26,34 @@ class RuleFailed(Exception):
 
 
 class Definition(NamedTuple):
-    """A saga's declaration, and the type of event that starts it."""
+    """A saga's declaration, its plan, and the type of event that starts it."""
 
     name: str
     version: int
     trigger_type: str
     saga: Saga[Any]
+    plan: Plan
+    hears: Mapping[str, Callable[[Any, Message], None]]
+    """What events of answers change in its data, by type."""
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        return self.saga.steps
+    def data(self, raw: bytes) -> State:
+        """Its data in these bytes; what it begins with if there are none."""
+        return msgspec.msgpack.decode(raw, type=self.saga.data) if raw else self.saga.data()
+
+    def after(self, data: State, event: Message) -> State:
+        """The data once this event was heard.  Raises `RuleFailed`."""
+        if rule := self.hears.get(event.DESCRIPTOR.full_name):
+            call_rule(partial(rule, data, event))
+        return data
+
+
+class Listening(NamedTuple):
+    """A step that is carried out, or refused, by an event that names its saga."""
+
+    definition: Definition
+    step: int
+    accepted: bool
+    key: Callable[[Any], str]
 
 
 class Definitions:
@@ -41,6 +65,10 @@ class Definitions:
     def __init__(self, app: App) -> None:
         self.app = app
         self.by_trigger: dict[str, list[Definition]] = {}
+        self.listening: defaultdict[str, list[Listening]] = defaultdict(list)
+        """Steps that wait for events, by the type of the event."""
+        self.heard: set[str] = set()
+        """Types of events that change some saga's data, or decide a step, if they come with its answer."""
         self._by_name: dict[tuple[str, int], Definition] = {}
         for saga in app.sagas:
             self._add(saga)
@@ -53,19 +81,45 @@ class Definitions:
             raise BadSettings(f"{name} is started by {trigger_type}, which is no event of app `{self.app.name}`")
         if (name, saga.version) in self._by_name:
             raise BadSettings(f"two sagas of app `{self.app.name}` are called {name}, version {saga.version}")
-        for rule in (made for step in saga.steps for made in (step.command, step.compensation) if made):
+        plan = plan_of(type(saga))
+        for rule in makers(plan):
             self._check_command(name, rule)
         self._check_command(name, saga.completed)
         self._check_command(name, saga.failed)
-        definition = Definition(name, saga.version, trigger_type, saga)
+        definition = Definition(name, saga.version, trigger_type, saga, plan, self._hears(saga))
         self._by_name[name, saga.version] = definition
+        self._listen(definition)
         newest = max((d for d in self._by_name.values() if d.name == name), key=lambda d: d.version)
         for started in self.by_trigger.values():
             started[:] = [other for other in started if other.name != name]
         self.by_trigger.setdefault(newest.trigger_type, []).append(newest)
 
+    def _hears(self, saga: Saga[Any]) -> Mapping[str, Callable[[Any, Message], None]]:
+        kind, found = type(saga), {}
+        check_defaults(saga.data)
+        for name, rule in rules_of(kind, "hears"):
+            event = name_of(input_type(kind, name, rule))
+            self._check_event(f"{kind.__qualname__}.{name}", event)
+            if saga.data is State:
+                raise BadSettings(f"{kind.__qualname__}.{name} has nothing to change: the saga declares no `data`")
+            found[event] = MethodType(rule, saga)
+        self.heard |= found.keys()
+        return found
+
+    def _listen(self, definition: Definition) -> None:
+        for index, step in enumerate(definition.plan):
+            for accepted, events in ((True, step.success), (False, step.refusal)):
+                for event, key in events.items():
+                    self._check_event(f"{definition.name}, step `{step.name}`", name_of(event))
+                    self.listening[name_of(event)].append(Listening(definition, index, accepted, key))
+                    self.heard.add(name_of(event))
+
+    def _check_event(self, where: str, event: str) -> None:
+        if event not in self.app.events:
+            raise BadSettings(f"{where} hears {event}, which is no event of app `{self.app.name}`")
+
     def _check_command(self, name: str, rule: Callable[..., Any]) -> None:
-        if not hasattr(rule, "__annotations__"):
+        if not (inspect.isfunction(rule) or inspect.ismethod(rule)):
             return  # a callable object: what it makes is checked when it is made
         for message in returned_types(rule):
             if message is not Message and name_of(message) not in self.app.commands:
@@ -75,6 +129,10 @@ class Definitions:
     def get(self, name: str, version: int) -> Definition | None:
         """The definition that a journaled saga began with."""
         return self._by_name.get((name, version))
+
+    def knows(self, type_name: str) -> bool:
+        """Whether the app has this event, of old or today."""
+        return type_name in self.app.known_events
 
     def event(self, type_name: str, raw: bytes) -> Message:
         """The event in these bytes, by its newest type.
@@ -113,9 +171,9 @@ class Definitions:
         return rule, made, payload
 
 
-def key_of(saga: Saga[Any], event: Message) -> str:
-    """The key of the saga that `event` starts.  Raises `RuleFailed` for what can't be one."""
-    key = call_rule(partial(saga.key, event))
+def key_of(rule: Callable[[Any], str], event: Message) -> str:
+    """The key of a saga in `event`.  Raises `RuleFailed` for what can't be one."""
+    key = call_rule(partial(rule, event))
     if not isinstance(key, str) or not key:
         raise RuleFailed("key() must give a text that is not empty")
     size = len(call_rule(key.encode))  # a lone surrogate has no bytes

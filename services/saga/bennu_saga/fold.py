@@ -7,7 +7,8 @@ has mended them.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import get_args
 
 from google.protobuf.message import DecodeError
 
@@ -19,28 +20,40 @@ from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
     SagaCommandIssued,
     SagaEnded,
+    SagaEventHeard,
     SagaInputPart,
+    SagaOperated,
+    SagaParked,
+    SagaRetryScheduled,
     SagaRuleFailed,
     SagaStarted,
+    SagaStepLeftOut,
     SagaTimerFired,
 )
 from bennu_saga import state, stored
 from bennu_saga.outbox import Command, Outbox
-from bennu_saga.state import COMPENSATION_FAILED, RUNNING, STATE_VERSION, SagaState
+from bennu_saga.state import AWAITS_EVENT, COMPENSATION_FAILED, RUNNING, STATE_VERSION, SagaState
 
 Record = (
-    SagaStarted | SagaCommandIssued | SagaCommandAnswered | SagaTimerFired | SagaRuleFailed | SagaEnded | SagaInputPart
+    SagaStarted
+    | SagaCommandIssued
+    | SagaCommandAnswered
+    | SagaEventHeard
+    | SagaRetryScheduled
+    | SagaTimerFired
+    | SagaStepLeftOut
+    | SagaParked
+    | SagaOperated
+    | SagaRuleFailed
+    | SagaEnded
+    | SagaInputPart
 )
-_KINDS: tuple[type[Record], ...] = (
-    SagaStarted,
-    SagaCommandIssued,
-    SagaCommandAnswered,
-    SagaTimerFired,
-    SagaRuleFailed,
-    SagaEnded,
-    SagaInputPart,
-)
+_KINDS: tuple[type[Record], ...] = get_args(Record)
 _PARSE: dict[str, Callable[[bytes], Record]] = {kind.DESCRIPTOR.full_name: kind.FromString for kind in _KINDS}
+
+
+Timer = tuple[int, str, int]
+"""Due at, in journaled time; saga; step."""
 
 
 class SagaFold:
@@ -52,6 +65,8 @@ class SagaFold:
         self.sagas: dict[str, SagaState] = {}
         self.awaiting: dict[str, str] = {}
         """Saga ids by the id of the command that each waits for."""
+        self.failed: set[str] = set()
+        """Sagas whose compensation failed and that nobody has mended."""
         self.outbox = Outbox()
         self.parts: dict[str, SagaInputPart] = {}
         """By topic: the input batch of which only a part is journaled."""
@@ -60,12 +75,17 @@ class SagaFold:
         self._touched: dict[str, None] = {}
         """Ids of sagas, and topics of parts, since the last digest; and of the last one."""
         self._covered: dict[str, None] = {}
-        self._timers: list[tuple[int, str]] = []
+        self._timers: list[Timer] = []
         self._evolve: dict[type, Callable[..., None]] = {
             SagaStarted: self._started,
             SagaCommandIssued: self._issued,
             SagaCommandAnswered: self._answered,
+            SagaEventHeard: self._heard,
+            SagaRetryScheduled: self._rests,
             SagaTimerFired: self._timer_fired,
+            SagaStepLeftOut: self._left_out,
+            SagaParked: self._parked,
+            SagaOperated: self._operated,
             SagaRuleFailed: self._rule_failed,
             SagaEnded: self._ended,
             SagaInputPart: self._input_part,
@@ -74,7 +94,7 @@ class SagaFold:
     @property
     def running(self) -> int:
         """Sagas that are under way."""
-        return len(self.sagas) - self.counts[COMPENSATION_FAILED]
+        return len(self.sagas) - len(self.failed)
 
     # --- replay
 
@@ -107,29 +127,55 @@ class SagaFold:
         self.counts[RUNNING] += 1
 
     def _issued(self, record: SagaCommandIssued) -> None:
-        saga = self.sagas[record.saga_id]
-        state.issued(saga, record)
+        saga, box = self.sagas[record.saga_id], self.outbox.box(record.destination)
+        state.issued(saga, record, box.destination)
         self.awaiting[record.command_id] = record.saga_id
         origin = (f"saga:{saga.definition}", record.saga_id, record.causation_id, saga.traceparent)
-        command = Command(record.no, record.command_id, record.type, record.payload, record.compensates, origin)
-        self.outbox.box(record.destination).add(command)
+        box.add(Command(record.no, record.command_id, record.type, record.payload, record.compensates, origin))
         if record.due_at_us:
-            heapq.heappush(self._timers, (record.due_at_us, record.command_id))
+            heapq.heappush(self._timers, (record.due_at_us, record.saga_id, record.step))
 
     def _answered(self, record: SagaCommandAnswered) -> None:
-        del self.awaiting[record.command_id]
-        state.answered(self.sagas[record.saga_id], record)
+        dropped = state.answered(self.sagas[record.saga_id], record)
+        if record.meaning != AWAITS_EVENT:
+            self._drop(dropped)
+
+    def _drop(self, command_ids: Iterable[str]) -> None:
+        for command_id in filter(None, command_ids):
+            del self.awaiting[command_id]
+
+    def _heard(self, record: SagaEventHeard) -> None:
+        self._drop(state.heard(self.sagas[record.saga_id], record))
+
+    def _rests(self, record: SagaRetryScheduled) -> None:
+        state.rests(self.sagas[record.saga_id], record)
+        heapq.heappush(self._timers, (record.due_at_us, record.saga_id, record.step))
 
     def _timer_fired(self, record: SagaTimerFired) -> None:
-        del self.awaiting[record.command_id]
-        state.timer_fired(self.sagas[record.saga_id])
+        self._drop(state.timer_fired(self.sagas[record.saga_id], record.command_id))
+
+    def _left_out(self, record: SagaStepLeftOut) -> None:
+        state.left_out(self.sagas[record.saga_id], record.step)
+
+    def _parked(self, record: SagaParked) -> None:
+        state.parked(self.sagas[record.saga_id], record)
+
+    def _operated(self, record: SagaOperated) -> None:
+        saga = self.sagas[record.saga_id]
+        self.failed.discard(record.saga_id)
+        self._drop(state.operated(saga, record))
+        for index, step in enumerate(saga.steps):  # its timers stood still
+            if step.due_at_us:
+                heapq.heappush(self._timers, (step.due_at_us, record.saga_id, index))
 
     def _rule_failed(self, record: SagaRuleFailed) -> None:
-        state.rule_failed(self.sagas[record.saga_id], record)
+        self._drop(state.rule_failed(self.sagas[record.saga_id], record))
 
     def _ended(self, record: SagaEnded) -> None:
-        if record.status != COMPENSATION_FAILED:
-            del self.sagas[record.saga_id]
+        if record.status == COMPENSATION_FAILED:
+            self.failed.add(record.saga_id)
+        else:
+            self._drop(step.awaited for step in self.sagas.pop(record.saga_id).steps)
         self.counts[record.status] += 1
 
     def _input_part(self, record: SagaInputPart) -> None:
@@ -137,12 +183,17 @@ class SagaFold:
 
     # --- timers
 
-    def next_timer(self) -> tuple[int, str] | None:
-        """(due at, command id) of the first timer whose command is still awaited.  The answered ones go."""
+    def next_timer(self) -> Timer | None:
+        """The first one whose step still waits for it.  The others go."""
         timers = self._timers
-        while timers and timers[0][1] not in self.awaiting:
+        while timers and not self._runs(timers[0]):
             heapq.heappop(timers)
         return timers[0] if timers else None
+
+    def _runs(self, timer: Timer) -> bool:
+        due_at_us, saga_id, index = timer
+        saga = self.sagas.get(saga_id)
+        return saga is not None and not saga.parked and saga.at(index).due_at_us == due_at_us
 
     # --- integrity
 
@@ -180,5 +231,5 @@ class SagaFold:
     @property
     def _memory(self) -> stored.Memory:
         return stored.Memory(
-            self.sagas, self.awaiting, self._timers, self.outbox, self.parts, self.counts, self._touched
+            self.sagas, self.failed, self.awaiting, self._timers, self.outbox, self.parts, self.counts, self._touched
         )

@@ -10,17 +10,17 @@ from bennu.ops.metrics import Metrics
 from bennu.ops.partitions import PartitionsObserved
 from bennu.ops.readiness import Readiness
 from bennu_saga.fold import SagaFold
-from bennu_saga.reactor import COMPENSATION_FAILURE, DUPLICATE_START, REFUSED_CLOSING, RULE_FAILURE, TIME_OUT, Note
-from bennu_saga.state import COMPENSATED, COMPENSATION_FAILED, COMPLETED, RUNNING
+from bennu_saga.reactor import COMPENSATION_FAILURE, DUPLICATE_START, PARKED, REFUSED_CLOSING, TIME_OUT, Note
+from bennu_saga.state import COMPENSATED, COMPENSATION_FAILED, COMPLETED, RESOLVED, RUNNING
 
 logger = structlog.get_logger()
 
 SAID = {
     COMPENSATION_FAILURE: "a compensation failed: this saga stands half undone until somebody mends it",
     REFUSED_CLOSING: "the initiator refused to hear of the end",
-    RULE_FAILURE: "a saga's rule failed",
+    PARKED: "a saga can't go on by itself: an operator has to say how",
     DUPLICATE_START: "an event would start a saga that is under way; passed over",
-    TIME_OUT: "a step timed out",
+    TIME_OUT: "a step was not answered in time",
 }
 """The log line of each kind of note."""
 
@@ -44,6 +44,7 @@ class Observed(PartitionsObserved):
             COMPLETED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="completed"),
             COMPENSATED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="compensated"),
             COMPENSATION_FAILED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="compensation_failed"),
+            RESOLVED: metrics.counter("bennu_sagas_ended", "Sagas ended.", how="resolved"),
         }
         self._noted = {
             kind: metrics.counter("bennu_saga_notes", "What an operator should hear of.", kind=kind) for kind in SAID
@@ -61,11 +62,11 @@ class Observed(PartitionsObserved):
             counter.inc(fold.counts[status] - before[status])
         self._counted[number] = fold.counts.copy()
         self._running[number].set(fold.running)
-        self._stuck[number].set(fold.counts[COMPENSATION_FAILED])
+        self._stuck[number].set(len(fold.failed))
         self._outbox[number].set(len(fold.outbox))
         for note in notes:
             self._noted[note.kind].inc()
-            say = logger.error if note.kind == COMPENSATION_FAILURE else logger.warning
+            say = logger.error if note.kind in (COMPENSATION_FAILURE, PARKED) else logger.warning
             say(SAID[note.kind], partition=number, saga=note.saga_id, reason=note.reason)
 
     def begin(self, number: int, fold: SagaFold) -> None:

@@ -1,49 +1,53 @@
 """Deciding for sagas: a signal comes in, records come out, and memory has evolved by them.
 
-    event  → SagaStarted         → first command
-    answer → SagaCommandAnswered → next command, next compensation, closing command, or the end
-    timer  → SagaTimerFired      → compensation of the step that was given up
+    event  → SagaStarted         → first commands
+    answer → SagaCommandAnswered → next commands, next compensation, closing command, or the end
+    event  → SagaEventHeard      → as an answer
+    timer  → SagaRetryScheduled, or SagaTimerFired → compensation of the step that was given up
+    rule that raises             → SagaParked, until an operator says how to go on
 
 Nothing here waits, reads a clock or draws a random number.
 """
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 from google.protobuf.message import Message
 
-from bennu.domain.saga import COMMAND_ID_PREFIX
-from bennu.limits import MAX_COMMAND_ID_BYTES
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
-    SagaCommandIssued,
     SagaCommandRole,
     SagaEnded,
-    SagaRuleFailed,
+    SagaEventHeard,
+    SagaOperated,
+    SagaParked,
+    SagaRetryScheduled,
     SagaStarted,
     SagaStatus,
+    SagaStepLeftOut,
     SagaTimerFired,
 )
-from bennu.wire.partitioning import partition_of
-from bennu_saga.definitions import Definition, Definitions, RuleFailed
+from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
 from bennu_saga.fold import Record, SagaFold
-from bennu_saga.signals import Answer, Trigger
+from bennu_saga.issuing import Issuing
+from bennu_saga.moves import END, Move, end_of, next_moves
+from bennu_saga.operations import NotPossible, Operation, check_operation
+from bennu_saga.signals import Answer, Heard, Trigger
 from bennu_saga.state import (
     CLOSING,
-    COMPENSATED,
-    COMPENSATION,
     COMPENSATION_FAILED,
-    COMPLETED,
     FORWARD,
-    RUNNING,
-    Move,
+    RESOLVE,
+    RESOLVED,
+    RESTING,
+    RETRY,
+    TIMED_OUT,
+    UNDER_WAY,
     SagaState,
-    next_move,
 )
-
-_LETTER = {FORWARD: "f", COMPENSATION: "c", CLOSING: "e"}
+from bennu_saga.verdict import retry_due_us, retry_of, verdict_on
 
 
 class Note(NamedTuple):
@@ -54,10 +58,10 @@ class Note(NamedTuple):
     reason: str
 
 
-COMPENSATION_FAILURE, REFUSED_CLOSING, RULE_FAILURE, DUPLICATE_START, TIME_OUT = (
+COMPENSATION_FAILURE, REFUSED_CLOSING, PARKED, DUPLICATE_START, TIME_OUT = (
     "compensation_failed",
     "closing_refused",
-    "rule_failed",
+    "parked",
     "started_while_under_way",
     "step_timed_out",
 )
@@ -69,7 +73,7 @@ class Reactor:
     def __init__(self, definitions: Definitions, fold: SagaFold, partitions: int) -> None:
         self._definitions = definitions
         self._fold = fold
-        self._partitions = partitions
+        self._issuing = Issuing(definitions, fold.outbox, partitions)
         self.notes: list[Note] = []
         """Since somebody last took them."""
 
@@ -90,11 +94,11 @@ class Reactor:
                 traceparent=trigger.traceparent,
                 causation_id=trigger.command_id,
                 instance=trigger.instance,
+                started_at_us=now_us,
             )
         )
-        if trigger.failure:  # its key could not be made; the initiator hears of it by `failed`
-            role = SagaCommandRole.SAGA_COMMAND_ROLE_FORWARD
-            records += self._take(SagaRuleFailed(saga_id=trigger.saga_id, role=role, reason=trigger.failure))
+        if trigger.failure:  # its key could not be made
+            records += self._take(SagaParked(saga_id=trigger.saga_id, reason=trigger.failure))
         return records + self._go_on(trigger.saga_id, trigger.command_id, now_us=now_us)
 
     def answer(self, answer: Answer, now_us: int) -> list[Record]:
@@ -102,115 +106,170 @@ class Reactor:
         saga_id = self._fold.awaiting.get(answer.command_id)
         if saga_id is None:
             return []
-        record = SagaCommandAnswered(
-            saga_id=saga_id, command_id=answer.command_id, accepted=answer.accepted, reason=answer.reason
-        )
-        if self._fold.sagas[saga_id].role == CLOSING and not answer.accepted:
+        saga = self._fold.sagas[saga_id]
+        index = saga.step_of(answer.command_id)
+        definition = self.definition_of(saga)
+        verdict = verdict_on(answer, saga, definition.plan, index=index)
+        if saga.steps[index].role == CLOSING and not answer.accepted:
             self.notes.append(Note(REFUSED_CLOSING, saga_id, answer.reason))
-        return self._take(record) + self._go_on(saga_id, answer.command_id, now_us=now_us)
+        events = () if answer.unknown else tuple(zip(answer.types, answer.events, strict=True))
+        data, problem = self._told(definition, saga, events)
+        record = SagaCommandAnswered(
+            saga_id=saga_id,
+            command_id=answer.command_id,
+            accepted=verdict.accepted,
+            reason=verdict.reason,
+            meaning=verdict.meaning,
+            data=data,
+        )
+        records = self._take(record)
+        if verdict.retried:
+            records += self._rest(saga_id, index, verdict.reason, now_us=now_us)
+        if problem := problem or verdict.parked:
+            records += self._park(saga_id, index, problem, events=(answer.types, answer.events))
+        return records + self._go_on(saga_id, answer.command_id, now_us=now_us)
 
-    def fire(self, command_id: str, now_us: int) -> list[Record]:
-        """The timer of an awaited command."""
-        saga_id = self._fold.awaiting[command_id]
-        record = SagaTimerFired(saga_id=saga_id, command_id=command_id)
+    def hear(self, heard: Heard, now_us: int) -> list[Record]:
+        """An event that a step waits for.  Nothing if none does."""
+        saga = self._fold.sagas.get(heard.saga_id)
+        if saga is None or saga.version != heard.version:
+            return []
+        step = saga.at(heard.step)
+        if step.role != FORWARD or step.phase not in UNDER_WAY:
+            return []
+        data, problem = self._told(self.definition_of(saga), saga, [(heard.type_name, heard.event)])
+        reason = "" if heard.accepted else heard.type_name.rpartition(".")[2]
+        cause = step.awaited
+        records = self._take(
+            SagaEventHeard(
+                saga_id=heard.saga_id,
+                step=heard.step,
+                accepted=heard.accepted,
+                reason=reason,
+                event_type=heard.type_name,
+                data=data,
+            )
+        )
+        if problem:
+            records += self._park(heard.saga_id, heard.step, problem, events=((heard.type_name,), (heard.event,)))
+        return records + self._go_on(heard.saga_id, cause, now_us=now_us)
+
+    def fire(self, saga_id: str, index: int, now_us: int) -> list[Record]:
+        """The timer of a step: its command is asked for again, or given up."""
+        saga = self._fold.sagas[saga_id]
+        step, plan = saga.steps[index], self.definition_of(saga).plan
+        if step.phase == RESTING:
+            return self._do(saga_id, Move(step.role, index), step.awaited, now_us=now_us)
+        command_id = step.awaited
         self.notes.append(Note(TIME_OUT, saga_id, f"no answer to {command_id}"))
-        return self._take(record) + self._go_on(saga_id, command_id, now_us=now_us)
+        if step.attempt < retry_of(saga, plan, index).limit:
+            return self._rest(saga_id, index, TIMED_OUT, now_us=now_us)
+        if step.role == FORWARD and plan[index].forward_only:
+            return self._park(saga_id, index, f"not answered, although asked for {step.attempt + 1} times")
+        records = self._take(SagaTimerFired(saga_id=saga_id, command_id=command_id))
+        return records + self._go_on(saga_id, command_id, now_us=now_us)
+
+    def operate(self, saga_id: str, asked: Operation, now_us: int) -> list[Record]:
+        """What an operator decided.  Raises `NotPossible`, and nothing was done."""
+        saga = self._fold.sagas.get(saga_id)
+        if saga is None:
+            raise NotPossible(f"no saga {saga_id} is under way or stands in compensation_failed here")
+        definition = self.definition_of(saga)
+        step = check_operation(asked, saga, definition.plan)
+        data, problem = self._told(definition, saga, saga.unheard) if asked.operation == RETRY else (b"", "")
+        if problem:
+            raise NotPossible(f"a rule of the saga still fails: {problem}")
+        records = self._take(
+            SagaOperated(
+                saga_id=saga_id,
+                operation=asked.operation,
+                step=step,
+                actor=asked.actor,
+                reason=asked.reason,
+                data=data,
+            )
+        )
+        if asked.operation == RESOLVE:
+            return records + self._take(SagaEnded(saga_id=saga_id, status=RESOLVED, reason=asked.reason))
+        return records + self._go_on(saga_id, "", now_us=now_us)
+
+    def definition_of(self, saga: SagaState) -> Definition:
+        """What it began with."""
+        definition = self._definitions.get(saga.definition, saga.version)
+        assert definition is not None, "checked before leading"
+        return definition
+
+    # --- what follows
+
+    def _rest(self, saga_id: str, index: int, reason: str, *, now_us: int) -> list[Record]:
+        saga = self._fold.sagas[saga_id]
+        due_us = retry_due_us(saga_id, saga, self.definition_of(saga).plan, index=index, now_us=now_us)
+        role = SagaCommandRole.ValueType(saga.steps[index].role)
+        return self._take(SagaRetryScheduled(saga_id=saga_id, step=index, role=role, due_at_us=due_us, reason=reason))
+
+    def _park(
+        self, saga_id: str, index: int, reason: str, *, events: tuple[Sequence[str], Sequence[bytes]] = ((), ())
+    ) -> list[Record]:
+        role = SagaCommandRole.ValueType(self._fold.sagas[saga_id].at(index).role)
+        return self._take(
+            SagaParked(saga_id=saga_id, step=index, role=role, reason=reason, event_types=events[0], events=events[1])
+        )
+
+    def _told(self, definition: Definition, saga: SagaState, events: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
+        """The data after these events, empty if none changed it; and why a rule raised at one."""
+        mine: list[Message] = [self._definitions.event(*event) for event in events if self._definitions.knows(event[0])]
+        mine = [event for event in mine if event.DESCRIPTOR.full_name in definition.hears]
+        if not mine:
+            return b"", ""
+        data = definition.data(saga.data)
+        try:
+            for event in mine:
+                data = definition.after(data, event)
+            return call_rule(partial(msgspec.msgpack.encode, data)), ""
+        except RuleFailed as failed:
+            return b"", f"rule_failed: {failed}"
 
     def _take(self, record: Record) -> list[Record]:
-        if isinstance(record, SagaRuleFailed):
-            self.notes.append(Note(RULE_FAILURE, record.saga_id, record.reason))
+        if isinstance(record, SagaParked):
+            self.notes.append(Note(PARKED, record.saga_id, record.reason))
         if isinstance(record, SagaEnded) and record.status == COMPENSATION_FAILED:
             self.notes.append(Note(COMPENSATION_FAILURE, record.saga_id, record.reason))
         self._fold.evolve(record)
         return [record]
 
     def _go_on(self, saga_id: str, cause: str, *, now_us: int) -> list[Record]:
-        """What follows from the saga's state: a command, or the end.  A rule that fails is as good as a refusal."""
+        """What follows from the saga's state: commands, or the end.  A rule that fails parks it."""
         records: list[Record] = []
-        while True:
-            saga = self._fold.sagas[saga_id]
-            definition = self._definitions.get(saga.definition, saga.version)
-            assert definition is not None, "checked before leading"
-            move = next_move(saga, len(definition.steps))
-            record = self._do(saga_id, saga, definition, move=move)
-            if isinstance(record, SagaCommandIssued):
-                record.causation_id = cause
-                record.due_at_us = now_us + timeout_us if (timeout_us := _timeout_us(definition, move)) else 0
-            records += self._take(record)
-            if not isinstance(record, SagaRuleFailed):
-                return records
+        saga = self._fold.sagas[saga_id]
+        if saga.status == COMPENSATION_FAILED:
+            # The initiator is not told: it would hear that all is undone.  An operator has to mend this one.
+            return self._take(SagaEnded(saga_id=saga_id, status=SagaStatus.ValueType(saga.status), reason=saga.reason))
+        while moves := next_moves(saga, self.definition_of(saga).plan):
+            for move in moves:
+                if not saga.parked:
+                    records += self._do(saga_id, move, cause, now_us=now_us)
+            if isinstance(records[-1], SagaEnded):
+                break
+        return records
 
-    def _do(self, saga_id: str, saga: SagaState, definition: Definition, *, move: Move) -> Record:
-        ended = SagaEnded(saga_id=saga_id, status=SagaStatus.ValueType(move.status), reason=saga.reason)
-        if not move.role:
-            return ended
+    def _do(self, saga_id: str, move: Move, cause: str, *, now_us: int) -> list[Record]:
+        saga = self._fold.sagas[saga_id]
+        if move == END:
+            return self._end(saga_id, saga)
+        definition = self.definition_of(saga)
         try:
-            issued = self._issued(saga_id, saga, definition, move=move)
+            if move.role == FORWARD and self._issuing.is_left_out(definition, saga, move.step):
+                return self._take(SagaStepLeftOut(saga_id=saga_id, step=move.step))
+            issued = self._issuing.command(saga_id, saga, definition, move=move)
         except RuleFailed as failed:
-            role = SagaCommandRole.ValueType(move.role)
-            return SagaRuleFailed(saga_id=saga_id, step=move.step, role=role, reason=f"rule_failed: {failed}")
+            return self._park(saga_id, move.step, f"rule_failed: {failed}")
         if issued is None:  # only a closing command may be absent: nobody wants to hear
-            ended.status = SagaStatus.ValueType(COMPLETED if saga.status == RUNNING else COMPENSATED)
-            return ended
-        return issued
+            return self._end(saga_id, saga)
+        issued.causation_id = cause
+        timeout_ms = definition.plan[move.step].timeout_ms if move.role != CLOSING else 0
+        issued.due_at_us = now_us + timeout_ms * 1000 if timeout_ms else 0
+        return self._take(issued)
 
-    def _issued(self, saga_id: str, saga: SagaState, definition: Definition, *, move: Move) -> SagaCommandIssued | None:
-        """The command, numbered.  Raises `RuleFailed`."""
-        trigger = self._definitions.event(saga.trigger_type, saga.trigger)
-        made = self._definitions.command(_maker(definition, saga, move, trigger=trigger))
-        if made is None:
-            if move.role != CLOSING:
-                raise RuleFailed(f"step `{definition.steps[move.step].name}` makes no command")
-            return None
-        rule, message, payload = made
-        destination = self._destination(rule.key(message))
-        record = SagaCommandIssued(
-            saga_id=saga_id,
-            step=move.step,
-            role=SagaCommandRole.ValueType(move.role),
-            destination=destination,
-            no=self._fold.outbox.box(destination).last_no + 1,
-            command_id=command_id_of(saga_id, saga.instance, move),
-            type=rule.type_name,
-            payload=payload,
-        )
-        if move.role == COMPENSATION and move.step == saga.timed_out_step:
-            self._check_place(definition, trigger, record)
-            record.compensates = saga.timed_out
-        return record
-
-    def _destination(self, key: str) -> str:
-        return f"{self._definitions.app.name}-commands-{partition_of(key, self._partitions)}"
-
-    def _check_place(self, definition: Definition, trigger: Message, record: SagaCommandIssued) -> None:
-        """Only the log that holds the forward command makes sure that it is decided before its compensation."""
-        forward = self._definitions.command(partial(definition.steps[record.step].command, trigger))
-        assert forward is not None, "it was sent"
-        if self._destination(forward[0].key(forward[1])) != record.destination:
-            name = definition.steps[record.step].name
-            raise RuleFailed(f"step `{name}` may time out, so its compensation must have the key of its command")
-
-
-def _maker(definition: Definition, saga: SagaState, move: Move, *, trigger: Message) -> Callable[[], Message | None]:
-    if move.role == FORWARD:
-        return partial(definition.steps[move.step].command, trigger)
-    if move.role == COMPENSATION:
-        compensation = definition.steps[move.step].compensation
-        assert compensation is not None, "check_steps: a step that can be followed or time out has one"
-        return partial(compensation, trigger)
-    if saga.status == RUNNING:
-        return partial(definition.saga.completed, trigger)
-    return partial(definition.saga.failed, trigger, saga.reason)
-
-
-def _timeout_us(definition: Definition, move: Move) -> int:
-    return definition.steps[move.step].timeout_ms * 1000 if move.role == FORWARD else 0
-
-
-def command_id_of(saga_id: str, instance: str, move: Move) -> str:
-    """The id that follows from saga and step; the same one whoever computes it."""
-    tail = f":{instance}:{move.step}{_LETTER[SagaCommandRole.ValueType(move.role)]}"
-    found = f"{COMMAND_ID_PREFIX}{saga_id}{tail}"
-    if len(found.encode()) <= MAX_COMMAND_ID_BYTES:
-        return found
-    return f"{COMMAND_ID_PREFIX}{hashlib.blake2b(saga_id.encode(), digest_size=12).hexdigest()}{tail}"
+    def _end(self, saga_id: str, saga: SagaState) -> list[Record]:
+        status = SagaStatus.ValueType(end_of(saga))
+        return self._take(SagaEnded(saga_id=saga_id, status=status, reason=saga.reason))

@@ -27,7 +27,7 @@ from bennu.v1.saga_pb2 import SagaInputPart
 from bennu_saga.fold import Record, SagaFold
 from bennu_saga.limits import INPUT_BATCHES, LAZY_MS, REACT_CHUNK
 from bennu_saga.reactor import Note, Reactor
-from bennu_saga.signals import Answer, Signal
+from bennu_saga.signals import Answer, Heard, Signal
 
 ORIGIN = Origin(actor="saga")
 NO_DIGEST = bytes(16)
@@ -166,6 +166,8 @@ class Partition:
             signal = delivery.signals[delivery.next]
             if isinstance(signal, Answer):
                 records += self._reactor.answer(signal, now_us)
+            elif isinstance(signal, Heard):
+                records += self._reactor.hear(signal, now_us)
             else:
                 records += self._reactor.start(signal, now_us)
             delivery.next += 1
@@ -178,7 +180,7 @@ class Partition:
         self.input_slots.release()
 
     def timer_due(self, at_us: int) -> bool:
-        """Whether a timer of an awaited command is due at this journaled time."""
+        """Whether a timer is due at this journaled time."""
         timer = self.fold.next_timer()
         return timer is not None and timer[0] <= at_us
 
@@ -186,7 +188,8 @@ class Partition:
         timer = self.fold.next_timer()
         assert timer is not None, "it is due"
         now_us = self.replica.tick()
-        self._journal(f"timer/{timer[1]}", self._reactor.fire(timer[1], now_us))
+        _, saga_id, step = timer
+        self._journal(f"timer/{saga_id}/{step}", self._reactor.fire(saga_id, step, now_us))
 
     def _journal(self, cause: str, records: Sequence[Record]) -> None:
         if records:

@@ -10,7 +10,7 @@ import msgspec
 from bennu.replica.slices import Load, encode, sliced
 from bennu.v1.saga_pb2 import SagaInputPart
 from bennu_saga.outbox import Command, Outbox
-from bennu_saga.state import SagaState
+from bennu_saga.state import COMPENSATION_FAILED, SagaState
 
 _FEW, _SAGAS, _AWAITING, _TIMERS, _COMMANDS = b"F", b"S", b"A", b"T", b"C"
 """Each slice begins with one of these; the first is for what is never much."""
@@ -20,8 +20,9 @@ class Memory(NamedTuple):
     """All that replay changes, by reference."""
 
     sagas: dict[str, SagaState]
+    failed: set[str]
     awaiting: dict[str, str]
-    timers: list[tuple[int, str]]
+    timers: list[tuple[int, str, int]]
     outbox: Outbox
     parts: dict[str, SagaInputPart]
     counts: Counter[int]
@@ -38,15 +39,15 @@ class _Few(msgspec.Struct, array_like=True):
 _decode_few = msgspec.msgpack.Decoder(_Few).decode
 _decode_sagas = msgspec.msgpack.Decoder(list[tuple[str, SagaState]]).decode
 _decode_awaiting = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
-_decode_timers = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
+_decode_timers = msgspec.msgpack.Decoder(list[tuple[int, str, int]]).decode
 _decode_commands = msgspec.msgpack.Decoder(list[tuple[str, Command]]).decode
 
 
 def dump(memory: Memory) -> Iterator[bytes]:
-    """All of it; timers of answered commands and boxes that were never used are left out, as a replay may have none."""
+    """All of it; timers of settled steps and boxes that were never used are left out, as a replay may have none."""
     parts = [part.SerializeToString() for part in memory.parts.values()]
     yield _FEW + encode(_Few(memory.outbox.heads(), parts, dict(memory.counts), list(memory.touched)))
-    timers = (timer for timer in memory.timers if timer[1] in memory.awaiting)
+    timers = ((due, saga, step) for due, saga, step in memory.timers if _due(memory, saga, step) == due)
     commands = ((box.destination, one) for box in memory.outbox.boxes.values() for one in box.unconfirmed)
     for part, items in (
         (_SAGAS, memory.sagas.items()),
@@ -58,11 +59,16 @@ def dump(memory: Memory) -> Iterator[bytes]:
             yield part + piece
 
 
+def _due(memory: Memory, saga_id: str, index: int) -> int:
+    saga = memory.sagas.get(saga_id)
+    return saga.at(index).due_at_us if saga is not None else 0
+
+
 def load(memory: Memory) -> Load:
     """What puts slices into `memory`, which is empty."""
     loads: dict[bytes, Load] = {
         _FEW: lambda piece: _load_few(memory, piece),
-        _SAGAS: lambda piece: memory.sagas.update(_decode_sagas(piece)),
+        _SAGAS: lambda piece: _load_sagas(memory, piece),
         _AWAITING: lambda piece: memory.awaiting.update(_decode_awaiting(piece)),
         _TIMERS: lambda piece: _load_timers(memory, piece),
         _COMMANDS: lambda piece: _load_commands(memory, piece),
@@ -78,6 +84,12 @@ def _load_few(memory: Memory, piece: bytes) -> None:
         memory.parts[part.topic] = part
     memory.counts.update(few.counts)
     memory.touched.update(dict.fromkeys(few.touched))
+
+
+def _load_sagas(memory: Memory, piece: bytes) -> None:
+    sagas = _decode_sagas(piece)
+    memory.sagas.update(sagas)
+    memory.failed.update(saga_id for saga_id, saga in sagas if saga.status == COMPENSATION_FAILED)
 
 
 def _load_timers(memory: Memory, piece: bytes) -> None:
