@@ -39,6 +39,7 @@ SIGNATURES_OF_OTHERS = {
     ("examples/bank/drill_restore.py", "restore"): "typer makes a flag of each parameter",
     ("benchmarks/commands.py", "measure"): "typer makes a flag of each parameter",
     ("benchmarks/hot_partition.py", "measure"): "typer makes a flag of each parameter",
+    ("bennu/explore/__main__.py", "explore"): "typer makes a flag of each parameter",
     ("bennu/cli/snapshots.py", "snapshot"): "typer makes a flag of each parameter",
     ("bennu/domain/app.py", "__init__"): "a declaration: one keyword for each part of a domain",
 }

@@ -33,6 +33,10 @@ PROGRAMS = {
         "bennu.archive", "Copy all records of an app to a folder, for ever; `bennu archive verify` checks one."
     ),
     "snapshot-sagas": Program("bennu_saga.snapshot", "As `snapshot`, of an app's sagas."),
+    "explore": Program(
+        "bennu.explore",
+        "Let a saga live through every order of events with faults: `bennu explore bank.app:app Transfer`.",
+    ),
     "demo": Program("bank.demo", "The bank, end to end, on this machine: money moves and is counted.", "examples/bank"),
     "simulate": Program(
         "tests.simulation.run", "The write path over a log with faults, from seeds, in one process.", "tests/simulation"

@@ -15,6 +15,7 @@ from bennu.domain.projection import (
     projects,
 )
 from bennu.domain.saga import NOTHING, Parallel, Retry, Saga, Step, Tcc, hears
+from bennu.domain.scenario import Scenario, States
 from bennu.domain.upcast import upcasts
 
 __all__ = [
@@ -35,7 +36,9 @@ __all__ = [
     "Retry",
     "Rows",
     "Saga",
+    "Scenario",
     "State",
+    "States",
     "Step",
     "Table",
     "Tcc",

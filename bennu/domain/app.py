@@ -16,6 +16,7 @@ from bennu.domain.older import Older, StateUpcaster, older_versions
 from bennu.domain.plan import plan_of
 from bennu.domain.projection import Projection
 from bennu.domain.saga import Saga
+from bennu.domain.scenario import Scenario
 from bennu.errors import BadSettings
 
 Decided = Message | Sequence[Message] | Accepted | Rejection
@@ -81,6 +82,7 @@ class App:
         aggregates: Sequence[type[Aggregate[Any]]],
         sagas: Sequence[type[Saga[Any]]] = (),
         projections: Sequence[type[Projection]] = (),
+        scenarios: Sequence[Scenario] = (),
         upcasters: Sequence[Callable[[Any], Message]] = (),
         state_upcasters: Sequence[StateUpcaster] = (),
         example: Message | None = None,
@@ -109,6 +111,8 @@ class App:
         for saga in sagas:
             plan_of(saga)
         self.sagas = tuple(saga() for saga in sagas)
+        self.scenarios = {scenario.name: scenario for scenario in scenarios}
+        """What `bennu explore` lets sagas live through, by name."""
         self.projections = tuple(projection() for projection in projections)
         self._check_methods()
 

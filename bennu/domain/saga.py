@@ -71,7 +71,7 @@ class Step:
     retry: Retry = Retry(limit=0)
     """Of the forward command.  One after the pivot is asked for again even if this does not say so."""
     undo_retry: Retry = Retry()
-    """Of the compensation."""
+    """Of a compensation that is refused; one that is not answered is asked for until it is."""
     when: Callable[..., bool] | None = None
     """The step is left out where this says False, of the starting event or of that and the saga's data."""
     pivot: bool = False

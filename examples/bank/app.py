@@ -2,6 +2,7 @@
 
 from bank.account import AccountRules
 from bank.projections import Ledger
+from bank.scenarios import TRANSFER
 from bank.transfer import TransferRules, TransferSaga
 from bank.v1 import bank_pb2
 from bank.v1.commands_pb2 import OpenAccount
@@ -13,5 +14,6 @@ app = App(
     aggregates=(AccountRules, TransferRules),
     sagas=(TransferSaga,),
     projections=(Ledger,),
+    scenarios=(TRANSFER,),
     example=OpenAccount(account="alice", owner="Alice", currency="EUR"),
 )

@@ -218,17 +218,17 @@ async def after_the_deadline() -> None:
     now_s = asyncio.get_running_loop().time
     in_time, late = sent([OPEN_ONCE], now_s() + 1), sent([OPEN_ONCE, DEPOSIT], now_s() + 1)
     partition.submit(in_time)
-    partition._decide_some()
+    partition.decide_some()
     partition.submit(late)
     await asyncio.sleep(1)
-    partition._decide_some()
+    partition.decide_some()
     assert late.replies[0] == in_time.replies[0]
     code, content = late.replies[1]
     assert (code, reason(content)) == (4, "NOT_DECIDED")
     assert partition.replica.open.command_ids == ["open"]
     again = sent([DEPOSIT], now_s() + 1)
     partition.submit(again)
-    partition._decide_some()
+    partition.decide_some()
     assert [code for code, _ in again.replies] == [0]
 
 

@@ -222,7 +222,7 @@ def test_a_leader_shows_what_is_effective() -> None:
         opening = prepared(OpenAccount(account="a", currency="EUR"), "open")
         answer = asyncio.create_task(routes.submit(0, [opening], 10))
         await asyncio.sleep(0)
-        partition._decide_some()
+        partition.decide_some()
         asked = asyncio.create_task(Inspection(routes).get(pb.GetAggregate(kind="Account", key="a"), ANYBODY))
         await asyncio.sleep(1)
         assert not asked.done()

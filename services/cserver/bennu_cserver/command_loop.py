@@ -58,7 +58,7 @@ class Partition:
         watch = self._start(self.replica.watch())
         try:
             while not (self.stopping and commit is None and not self._inbox and self.replica.open.empty):
-                self._decide_some()
+                self.decide_some()
                 slices += 1
                 ripe = not self._inbox or self.replica.open.full or slices >= GATHER_SLICES
                 if commit is None and not self.replica.open.empty and ripe:
@@ -104,7 +104,8 @@ class Partition:
             submission.replies = [UNKNOWN] * len(submission.commands)
             self._finish(submission, -1)
 
-    def _decide_some(self) -> None:
+    def decide_some(self) -> None:
+        """Decide what is in line, for one turn of the event loop."""
         budget, now_s = DECIDE_CHUNK, self._monotonic_s()
         while self._inbox and budget > 0 and not self.replica.open.full:
             submission, credit = self._inbox.first()
@@ -123,9 +124,7 @@ class Partition:
         if submission.source and not is_next(submission, self.replica):
             return
         window, batch = self.replica.state.window, self.replica.open
-        reply = answered_before(command, window, numbered=bool(submission.source))
-        if reply is None and late:
-            reply = NOT_DECIDED
+        reply = answered_before(command, window, numbered=bool(submission.source)) or (NOT_DECIDED if late else None)
         if reply is None:
             decision = decide(command, self.fold, window, recorded_at_us=self.replica.tick())
             batch.add(command, decision)

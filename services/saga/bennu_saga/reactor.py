@@ -37,6 +37,7 @@ from bennu_saga.operations import NotPossible, Operation, check_operation
 from bennu_saga.signals import Answer, Heard, Trigger
 from bennu_saga.state import (
     CLOSING,
+    COMPENSATION,
     COMPENSATION_FAILED,
     FORWARD,
     RESOLVE,
@@ -162,7 +163,8 @@ class Reactor:
             return self._do(saga_id, Move(step.role, index), step.awaited, now_us=now_us)
         command_id = step.awaited
         self.notes.append(Note(TIME_OUT, saga_id, f"no answer to {command_id}"))
-        if step.attempt < retry_of(saga, plan, index).limit:
+        if step.role == COMPENSATION or step.attempt - step.refusals < retry_of(saga, plan, index).limit:
+            # One that undoes is never given up for want of an answer: unknown is not failed.
             return self._rest(saga_id, index, TIMED_OUT, now_us=now_us)
         if step.role == FORWARD and plan[index].forward_only:
             return self._park(saga_id, index, f"not answered, although asked for {step.attempt + 1} times")

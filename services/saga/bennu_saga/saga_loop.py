@@ -107,11 +107,11 @@ class Partition:
         commit: asyncio.Task[None] | None = None
         watch = self._start(self.replica.watch())
         try:
-            while not (self._stopping and commit is None and not self._worth_sealing()):
-                self._react_some()
-                if commit is None and self._worth_sealing():
+            while not (self._stopping and commit is None and not self.worth_sealing()):
+                self.react_some()
+                if commit is None and self.worth_sealing():
                     watch.cancel()
-                    commit = self._start(self.replica.commit(*self._seal()))
+                    commit = self._start(self.replica.commit(*self.seal()))
                 if not (self._inbox and self._may_react()):
                     await self._wake.wait()
                 else:
@@ -119,7 +119,7 @@ class Partition:
                 self._wake.clear()
                 if commit is not None and commit.done():
                     commit = commit.result()
-                    self._let_go()
+                    self.let_go()
                 if commit is None and watch.done():
                     self.replica.take(() if watch.cancelled() else watch.result())
                     watch = self._start(self.replica.watch())
@@ -143,7 +143,8 @@ class Partition:
     def _may_react(self) -> bool:
         return not (self._stopping or self.replica.open.full or self.fold.outbox.full)
 
-    def _react_some(self) -> None:
+    def react_some(self) -> None:
+        """Fire what is due and react to what is in line, for one turn of the event loop."""
         budget = REACT_CHUNK
         while budget > 0 and self._may_react() and self.timer_due(self.answers_seen_us):
             self._fire()
@@ -199,14 +200,16 @@ class Partition:
 
     # --- journal
 
-    def _worth_sealing(self) -> bool:
+    def worth_sealing(self) -> bool:
+        """Whether there are effects, or positions that are old enough."""
         if self.replica.open.command_ids or self.replica.open.forced:
             return True
         if not (self._positions or self._receipts):
             return False
         return self._stopping or asyncio.get_running_loop().time() >= self._sealed_at + LAZY_MS / 1000
 
-    def _seal(self) -> tuple[bytes, EventBatch]:
+    def seal(self) -> tuple[bytes, EventBatch]:
+        """The record of all that was reacted to, with positions and receipts."""
         self.replica.tick()
         if self._inbox and self._inbox[0].next > self._inbox[0].journaled:
             self._journal_part(self._inbox[0])
@@ -228,7 +231,7 @@ class Partition:
 
     # --- dispatch
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """What was sealed is effective: its commands may be sent, and its notes be said."""
         self.fold.outbox.allow(self._heads)
         self._notes += self._sealed_notes

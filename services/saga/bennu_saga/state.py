@@ -68,6 +68,8 @@ class StepState(msgspec.Struct, gc=False, array_like=True):
     role: int = FORWARD
     attempt: int = 0
     """How often the command of this role was asked for, the first time left out."""
+    refusals: int = 0
+    """How often it was refused, and that was not the end of it."""
     awaited: str = ""
     """Id of the command whose answer is waited for."""
     due_at_us: int = 0
@@ -148,6 +150,8 @@ def started(record: SagaStarted) -> SagaState:
 def issued(saga: SagaState, record: SagaCommandIssued, destination: str) -> None:
     """The saga waits for this command's answer.  `destination` is the record's, as an object that many share."""
     step = saga.begin(record.step)
+    if step.role != record.role:
+        step.refusals = 0
     step.phase, step.role, step.attempt = ASKED, record.role, record.attempt
     step.awaited, step.due_at_us, step.destination = record.command_id, record.due_at_us, destination
     step.sent = (record.type, record.payload) if record.due_at_us else None
@@ -163,6 +167,7 @@ def answered(saga: SagaState, record: SagaCommandAnswered) -> Sequence[str]:
     step.awaited = ""
     if record.meaning == OPEN:
         step.phase, step.due_at_us, step.sent = READY, 0, None
+        step.refusals += 1
         return (record.command_id,)
     done = record.accepted or (step.role == COMPENSATION and record.reason == NOTHING_TO_COMPENSATE)
     return (record.command_id, *settle(saga, index, refused="" if done else record.reason or "refused"))
@@ -227,12 +232,8 @@ def give_up(saga: SagaState, index: int) -> None:
 
 
 def timer_fired(saga: SagaState, command_id: str) -> Sequence[str]:
-    """A command was not answered in time, for the last time; commands that are no longer waited for."""
+    """A forward command was not answered in time, for the last time; commands that are no longer waited for."""
     index = saga.step_of(command_id)
-    step = saga.steps[index]
-    if step.role == COMPENSATION:
-        step.awaited = ""
-        return (command_id, *settle(saga, index, refused=TIMED_OUT))
     give_up(saga, index)
     return (command_id, *turn_back(saga, TIMED_OUT))
 

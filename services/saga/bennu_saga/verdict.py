@@ -62,10 +62,10 @@ def _refused(reason: str, saga: SagaState, plan: Plan, *, index: int) -> Verdict
     if step.role == COMPENSATION and reason in FINAL:
         return Verdict(accepted=False, reason=reason)
     again = step.role == COMPENSATION or planned.forward_only or reason in planned.retry.reasons
-    if again and step.attempt < retry_of(saga, plan, index).limit:
+    if again and step.refusals < retry_of(saga, plan, index).limit:
         return Verdict(accepted=False, reason=reason, meaning=OPEN, retried=True)
     if step.role != COMPENSATION and planned.forward_only:
-        why = f"step `{planned.name}` was refused {step.attempt + 1} times, the last time with {reason or 'no reason'}"
+        why = f"step `{planned.name}` was refused {step.refusals + 1} times, the last time with {reason or 'no reason'}"
         return Verdict(accepted=False, reason=reason, meaning=OPEN, parked=why)
     return Verdict(accepted=False, reason=reason)
 

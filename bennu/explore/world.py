@@ -1,0 +1,278 @@
+"""Everything that is durable or on its way in an exploration, and what can happen next.
+
+A world is a value: an event makes another one of it, and two that are equal go on alike.  The events are those of the
+log and of the processes on it:
+
+    take p    CServer takes the next record of command log p, decides, and its batch is effective
+    read j    Saga reads on in event journal j, reacts, and its batch is effective
+    send d    Saga's commands for command log d are appended, and the receipt comes in
+    fire      the next timer is due, and everything was read before: its batch is effective
+    land i    a record whose outcome was unknown lands after all
+
+and, each counted as a fault:
+
+    twice d   the append was unknown and is repeated; both records land
+    late d    the same, but the first one lands only later, after whatever else
+    crash     Saga is killed: it has read and sent what its journal says, and no more
+    refuse p  the participant refuses the next record's commands
+    away p    CServer takes nothing of command log p until nothing else happens
+    fire      while commands are still on their way: an answer that comes too late
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from bennu.domain.app import App
+from bennu.domain.scenario import Scenario
+from bennu.errors import BadSettings
+from bennu.explore.processes import Participants, Sagas, first_record
+from bennu.testing.clock import START_US
+from bennu.wire.partitioning import partition_of
+from bennu_saga.definitions import Definitions
+from bennu_saga.outbox import encode
+
+Records = tuple[bytes, ...]
+MAX_FIRINGS = 12
+"""Timers on one path before who is away comes back: what is not answered may be asked for again for ever."""
+NOBODY = -1
+CACHED = 100_000
+
+
+class Event(NamedTuple):
+    """What happens, and to which log; `fault` says whether it counts as one."""
+
+    kind: str
+    place: int = 0
+    fault: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.place}{' (fault)' if self.fault else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Logs, what was read and sent of them, and time."""
+
+    events: tuple[Records, ...]
+    commands: tuple[Records, ...]
+    sagas: Records
+    taken: tuple[int, ...]
+    """Records of each command log that CServer took."""
+    seen: tuple[int, ...]
+    kept_seen: tuple[int, ...]
+    """Records of each event journal that Saga read; and as its journal says."""
+    sent: tuple[int, ...]
+    kept_sent: tuple[int, ...]
+    """Numbers of each command log that Saga has receipts for; and as its journal says."""
+    issued: tuple[int, ...]
+    due_us: int = 0
+    """The next timer, in journaled time; 0: none."""
+    now_us: int = 0
+    firings: int = 0
+    limbo: tuple[tuple[int, bytes], ...] = ()
+    away: int = NOBODY
+
+
+class Taking(NamedTuple):
+    """What CServer makes of the newest of these commands follows from this."""
+
+    number: int
+    journal: Records
+    commands: Records
+    refuse: bool
+    now_us: int
+
+
+class Reading(NamedTuple):
+    """What Saga makes of an event journal, or, of nobody's, of its timer follows from this."""
+
+    journal: Records
+    receipts: tuple[int, ...]
+    now_us: int
+    source: int = NOBODY
+    events: Records = ()
+
+
+class Model:
+    """What happens to worlds of one scenario."""
+
+    def __init__(self, app: App, scenario: Scenario, partitions: int) -> None:
+        self.app = app
+        self.scenario = scenario
+        self.partitions = partitions
+        self.definitions = Definitions(app)
+        self.participants = Participants(app, partitions)
+        self._taken = lru_cache(CACHED)(self._take_anew)
+        self._reacted = lru_cache(CACHED)(self._react_anew)
+        self._sent = lru_cache(CACHED)(self._send_anew)
+
+    def start(self) -> World:
+        """The scenario's beginning: the saga's event is in its journal.  Raises `BadSettings` if it can't begin."""
+        events = [[first_record(number, self.partitions)] for number in range(self.partitions)]
+        for command in (*self.scenario.given, self.scenario.when):
+            rule = self.app.commands.get(command.DESCRIPTOR.full_name)
+            if rule is None:
+                raise BadSettings(f"{self.scenario.name}: {command.DESCRIPTOR.full_name} is no command of the app")
+            number = partition_of(rule.key(command), self.partitions)
+            body, refusal = self.participants.carry_out(number, events[number], command)
+            if refusal:
+                raise BadSettings(f"{self.scenario.name}: {command.DESCRIPTOR.name} is refused: {refusal}")
+            events[number].append(body)
+        zeros, ones = (0,) * self.partitions, (1,) * self.partitions
+        journals = tuple(tuple(journal) for journal in events)
+        return World(journals, ((),) * self.partitions, (first_record(0, 1),), zeros, ones, ones, zeros, zeros, zeros)
+
+    # --- what can happen
+
+    def possible(self, world: World, faults: int) -> Iterator[Event]:
+        """Events that may come next, with so many faults left; none: it is over."""
+        ordinary = list(self._ordinary(world))
+        yield from ordinary
+        unread = any(event.kind == "read" for event in ordinary)
+        may_fire = world.due_us and not unread and (world.firings < MAX_FIRINGS or world.away == NOBODY)
+        if may_fire and (faults or not ordinary):
+            yield Event("fire", fault=bool(ordinary))
+        if not ordinary and world.away != NOBODY:
+            yield Event("back", world.away)
+        if faults:
+            yield from self._faults(world, ordinary)
+
+    def _ordinary(self, world: World) -> Iterator[Event]:
+        for number in range(self.partitions):
+            if number != world.away and world.taken[number] < len(world.commands[number]):
+                yield Event("take", number)
+            if world.seen[number] < len(world.events[number]):
+                yield Event("read", number)
+            if world.sent[number] < world.issued[number]:
+                yield Event("send", number)
+        for index in range(len(world.limbo)):
+            yield Event("land", index)
+
+    def _faults(self, world: World, ordinary: list[Event]) -> Iterator[Event]:
+        for kind, index, _ in ordinary:
+            if kind == "send":
+                yield Event("twice", index, fault=True)
+                yield Event("late", index, fault=True)
+            if kind == "take":
+                yield Event("refuse", index, fault=True)
+                if world.away == NOBODY:
+                    yield Event("away", index, fault=True)
+        if (world.seen, world.sent) != (world.kept_seen, world.kept_sent):
+            yield Event("crash", fault=True)
+
+    # --- what comes of it
+
+    def after(self, world: World, event: Event) -> World:  # noqa: PLR0911  one for each kind
+        """The world once this has happened.  Raises whatever Bennu stops with."""
+        kind, index, _ = event
+        if kind in ("take", "refuse"):
+            return self._take(world, index, refuse=kind == "refuse")
+        if kind == "read":
+            return self._read(world, index)
+        if kind in ("send", "twice", "late"):
+            return self._send(world, index, kind)
+        if kind == "fire":
+            return self._fire(world)
+        if kind == "land":
+            destination, record = world.limbo[index]
+            limbo = world.limbo[:index] + world.limbo[index + 1 :]
+            return replace(world, limbo=limbo, commands=_with(world.commands, destination, record))
+        if kind == "crash":
+            return replace(world, seen=world.kept_seen, sent=world.kept_sent)
+        return replace(world, away=index if kind == "away" else NOBODY)
+
+    def sagas(self, world: World) -> Sagas:
+        """Saga's memory, from its journal."""
+        return Sagas(self.definitions, self.partitions, world.sagas, now_us=world.now_us)
+
+    def _take(self, world: World, number: int, *, refuse: bool) -> World:
+        taken = world.taken[number] + 1
+        body = self._taken(Taking(number, world.events[number], world.commands[number][:taken], refuse, world.now_us))
+        return replace(world, events=_with(world.events, number, body), taken=_set(world.taken, number, taken))
+
+    def _read(self, world: World, source: int) -> World:
+        found = self._reacted(Reading(world.sagas, _receipts(world), world.now_us, source, world.events[source]))
+        return self._journaled(replace(world, seen=_set(world.seen, source, found.seen)), found)
+
+    def _fire(self, world: World) -> World:
+        later = replace(world, now_us=max(world.now_us, world.due_us - START_US + 1), firings=world.firings + 1)
+        return self._journaled(later, self._reacted(Reading(later.sagas, _receipts(later), later.now_us)))
+
+    def _send(self, world: World, number: int, kind: str) -> World:
+        record, last_no = self._sent(world.sagas, number, world.sent[number])
+        sent = replace(world, commands=_with(world.commands, number, record), sent=_set(world.sent, number, last_no))
+        if kind == "twice":
+            return replace(sent, commands=_with(sent.commands, number, record))
+        return replace(sent, limbo=(*sent.limbo, (number, record))) if kind == "late" else sent
+
+    def _journaled(self, world: World, found: "Reaction") -> World:
+        """What was reacted to is effective, with positions and receipts."""
+        if found.body is None:
+            return world
+        return replace(
+            world,
+            sagas=(*world.sagas, found.body),
+            kept_seen=tuple(map(max, world.kept_seen, found.journaled)),
+            kept_sent=world.sent,
+            issued=found.issued,
+            due_us=found.due_us,
+        )
+
+    # --- processes, whose every step follows from what they are given: the worlds are many, these are few
+
+    def _take_anew(self, it: Taking) -> bytes:
+        return self.participants.take(it.number, it.journal, it.commands, refuse=it.refuse, now_us=it.now_us)
+
+    def _react_anew(self, it: Reading) -> "Reaction":
+        sagas = Sagas(self.definitions, self.partitions, it.journal, now_us=it.now_us)
+        for number, last_no in enumerate(it.receipts):
+            if last_no:
+                sagas.partition.confirmed(f"{self.app.name}-commands-{number}", last_no)
+        seen = 0
+        if it.source == NOBODY:
+            sagas.fire()
+        else:
+            seen = sagas.read(it.source, it.events)
+        sagas.check_timers()
+        body, numbers = sagas.record(), range(self.partitions)
+        heads, timer = sagas.fold.outbox.heads(), sagas.fold.next_timer()
+        return Reaction(
+            body,
+            seen,
+            journaled=tuple(map(sagas.journaled, numbers)),
+            issued=tuple(heads.get(f"{self.app.name}-commands-{number}", 0) for number in numbers),
+            due_us=timer[0] if timer else 0,
+        )
+
+    def _send_anew(self, journal: Records, number: int, sent: int) -> tuple[bytes, int]:
+        sagas = Sagas(self.definitions, self.partitions, journal, now_us=0)
+        box = sagas.fold.outbox.box(f"{self.app.name}-commands-{number}")
+        box.confirm(sent)
+        commands = box.sendable()
+        return encode(commands, sagas.topic), commands[-1].no
+
+
+class Reaction(NamedTuple):
+    """What Saga made of something, and how its journal stands then."""
+
+    body: bytes | None
+    """Its record; None: nothing that matters."""
+    seen: int
+    journaled: tuple[int, ...]
+    issued: tuple[int, ...]
+    due_us: int
+
+
+def _receipts(world: World) -> tuple[int, ...]:
+    """By command log, those that are not journaled; 0: none."""
+    return tuple(sent if sent > kept else 0 for sent, kept in zip(world.sent, world.kept_sent, strict=True))
+
+
+def _with(logs: tuple[Records, ...], number: int, record: bytes) -> tuple[Records, ...]:
+    return (*logs[:number], (*logs[number], record), *logs[number + 1 :])
+
+
+def _set(numbers: tuple[int, ...], index: int, value: int) -> tuple[int, ...]:
+    return (*numbers[:index], value, *numbers[index + 1 :])
