@@ -16,7 +16,7 @@ from bennu.members.group import Group, Identity
 from bennu.ops import addresses, topics
 from bennu.ops.apps import load_app
 from bennu.ops.logs import open_log
-from bennu.ops.prepare import prepare
+from bennu.ops.prepare import Told, prepare
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
@@ -73,7 +73,8 @@ async def main(settings: CServerSettings, running: Running) -> None:
         needed = [topics.members(app.name), *(topic for member in members for topic in member.topics)]
         telling = asyncio.create_task(tell_health(checks, ("", *services), running.readiness))
         try:
-            if await unless(running.stop, prepare(log, needed, embedded=settings.log_is_embedded)):
+            told = Told(app.name, settings.partitions)
+            if await unless(running.stop, prepare(log, needed, told, embedded=settings.log_is_embedded)):
                 await run_all(node, members, clock, observed=observed, stopping=running.stop)
         finally:
             telling.cancel()
