@@ -16,7 +16,7 @@ from bennu.members.placement import ranked
 from bennu.testing.clock import SimulatedClock
 from bennu.testing.loop import OWNER, Owner, VirtualTimeLoop, run
 from bennu.v1.members_pb2 import HandoverAsked, Heartbeat, Seat
-from tests.members.beats import SERVICE, seat
+from tests.members.beats import SERVICE, beat, seat
 
 TOPIC = "bank-members"
 NODES = ranked(0, frozenset(("a", "b", "c")))
@@ -235,6 +235,59 @@ def test_of_two_processes_of_one_name_the_later_one_stops() -> None:
                 await later.run
             await asyncio.sleep(10 * SILENCE_S)
             assert not earlier.run.done()
+
+    virtually(scene())
+
+
+def test_a_second_process_of_one_name_takes_nothing_from_anybody() -> None:
+    """Its name's partitions stay where they are, for the others as for itself, while it is there and afterwards."""
+
+    async def scene() -> None:
+        async with cluster() as there:
+            first, second, third = there.led_by_last()
+            third.holder.mine.pinned = True
+            await asyncio.sleep(3 * SILENCE_S)
+            twin = there.start(THIRD, seat(4, TERM))
+            with pytest.RaisesGroup(pytest.RaisesExc(BadSettings)):
+                await twin.run
+            for _ in range(40):
+                await asyncio.sleep(BEAT_S / 2)
+                assert (first.holder.leader, second.holder.leader, third.holder.leader) == (THIRD, THIRD, THIRD)
+            assert [node.holder.turns for node in (first, second, twin)] == [[], [], []]
+
+    virtually(scene())
+
+
+def test_a_later_life_waits_while_an_earlier_one_is_heard_and_no_longer() -> None:
+    """Also where the earlier one is slow to name it: it proposes nothing that is its name's."""
+
+    async def scene() -> None:
+        async with cluster() as there:
+            twin = there.start(FIRST, seat(0, 0))
+            for count in range(1, 20):
+                there.say(beat(FIRST, count, seat(0, 0), life=1, began_at=0))
+                await asyncio.sleep(BEAT_S)
+                assert twin.holder.turns == []
+            began_s = asyncio.get_running_loop().time()
+            await twin.holder.changed.wait()
+            assert asyncio.get_running_loop().time() - began_s <= SILENCE_S
+
+    virtually(scene())
+
+
+def test_a_killed_process_that_starts_again_waits_no_longer_than_for_its_silence() -> None:
+    """That its own last life was heard a moment ago costs it nothing."""
+
+    async def scene() -> None:
+        async with cluster() as there:
+            old = there.start(FIRST, seat(4, TERM, leads=True))
+            await asyncio.sleep(3 * SILENCE_S)
+            old.run.cancel()
+            began_s = asyncio.get_running_loop().time()
+            new = there.start(FIRST, seat(4, TERM))
+            await new.holder.changed.wait()
+            assert new.holder.turns == [4]
+            assert asyncio.get_running_loop().time() - began_s < SILENCE_S + BEAT_S
 
     virtually(scene())
 
