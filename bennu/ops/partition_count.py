@@ -26,12 +26,16 @@ async def said_by(log: Log, topic: str) -> int:
     return start.partitions if isinstance(start, EpochStart) else 0
 
 
-async def check(log: Log, app_name: str, told: int) -> None:
-    """Raise `BadSettings` when a journal of the app says another number.  Makes nothing; raises as `said_by` does."""
+async def check(log: Log, app_name: str, told: int) -> str:
+    """Raise `BadSettings` when a journal of the app says another number; the one that agrees, "" if none has begun.
+
+    Makes nothing; raises as `said_by` does.
+    """
     for topic in topics.journals(app_name, told):
         if said := await said_by(log, topic):
             require(topic, said, told)
-            return
+            return topic
+    return ""
 
 
 def require(topic: str, said: int, told: int) -> None:
