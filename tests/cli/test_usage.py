@@ -1,6 +1,8 @@
 """What any command says to somebody who mistypes, asks for help, or interrupts it."""
 
+import json
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -130,6 +132,21 @@ def test_a_service_refuses_a_flag_that_nobody_knows(tmp_path: Path, name: str) -
     told = run([name, "--ap", BANK], folder=tmp_path)
     assert (told.code, told.out) == (78, "")
     assert "did you mean --app?" in told.err
+
+
+@pytest.mark.parametrize("command", [("dev", "--dir", "data"), ("cserver", "--app", BANK)])
+def test_a_port_that_is_taken(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """`bennu dev` and the service itself say the same: where, why, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        told = run([*command, "--grpc", address], folder=tmp_path)
+    assert (told.code, told.out) == (78, "")
+    (line,) = told.err.splitlines()
+    reason = json.loads(line)["reason"] if line.startswith("{") else told.error
+    assert reason == (
+        f"grpc: can't listen on {address}: it is in use.  Stop what listens there, or name another address: "
+        "--grpc 127.0.0.1:0 takes a free port"
+    )
 
 
 def test_simulate_runs_a_seed(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from bennu.domain.app import App
-from bennu.errors import BadSettings
 from bennu.limits import LAST_ANSWERS_MS, LAST_CALLS_MS, MAX_FRAME_BYTES, MAX_METADATA_BYTES
 from bennu.log.port import Log
 from bennu.members.group import Group, Identity
@@ -104,10 +103,11 @@ def advertised(settings: CServerSettings, port: int) -> str:
 def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:
     """The port that was bound.  Raises `BadSettings`."""
     address = addresses.to_bind(settings.grpc, what="grpc", insecure_bind=settings.insecure_bind)
+    addresses.refuse_if_taken(address, what="grpc")  # gRPC would say it first, in lines of its own, and not why
     try:
         return server.add_insecure_port(str(address))
     except RuntimeError as error:
-        raise BadSettings(f"grpc: can't listen on {address}: is the port in use?") from error
+        raise addresses.not_bound(address, what="grpc") from error
 
 
 async def add_checks(server: grpc.aio.Server, services: Sequence[str]) -> health.aio.HealthServicer:
