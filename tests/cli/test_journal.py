@@ -275,9 +275,19 @@ def test_nothing_to_verify(bennu: Shell) -> None:
     assert told.error == "bank-commands-0 is no journal: those are called like bank-events-0, or bank-saga-0"
 
 
+def test_export_into_a_file_is_refused(bennu: Shell, journal: Journal) -> None:
+    """What is in the place of the folder is named."""
+    (bennu.folder / "file").write_text("")
+    told = bennu(
+        *("journal", "export", "--log", journal.log_url, "--topic", TOPIC, "--app", APP),
+        *("--to", "file/bank.golden.json"),
+    )
+    assert (told.code, told.out, told.error) == (78, "", "file/bank.golden.json: file is no folder")
+
+
 def test_export_writes_a_golden_history(bennu: Shell, journal: Journal) -> None:
-    """The journal as it is, with what today's code makes of it; once."""
-    path = bennu.folder / "bank.golden.json"
+    """The journal as it is, with what today's code makes of it, in a folder that is made; once."""
+    path = bennu.folder / "tests" / "golden" / "bank.golden.json"
     export = ("journal", "export", "--log", journal.log_url, "--topic", TOPIC, "--app", APP, "--to", path)
     told = bennu(*export)
     assert (told.code, told.err) == (0, "")
