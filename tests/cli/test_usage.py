@@ -74,7 +74,7 @@ def test_wrong_usage_is_one_message_with_a_hint(bennu: Shell, arguments: list[st
 def test_the_exit_code_says_what_kind_of_failure_it_was(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    """1: not so, or away; 70: something is broken; 78: the settings; and the message is the error's own."""
+    """1: not so, or away; 70: something is broken; 78: the settings; and the message begins with the error's own."""
     bennu = Shell(capsys, monkeypatch, Path.cwd())
 
     def fails() -> str:
@@ -82,7 +82,7 @@ def test_the_exit_code_says_what_kind_of_failure_it_was(
 
     monkeypatch.setattr("bennu.cli.version.versions", fails)
     told = bennu("version")
-    assert (told.code, told.error) == (code, str(error))
+    assert (told.code, told.error.partition(";")[0]) == (code, str(error))
 
 
 def test_ctrl_c_is_130(bennu: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
