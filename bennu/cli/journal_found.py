@@ -1,19 +1,19 @@
 """Which journals are to be verified, and whether any is missing: each that has begun says how many there are."""
 
 from bennu.cli import topics
-from bennu.errors import BadSettings, JournalBroken, TopicMissing
+from bennu.errors import BadSettings, JournalBroken, TopicMissing, Unavailable
 from bennu.log.port import Log
 from bennu.ops import partition_count
 from bennu.ops import topics as app_topics
 
 
 async def one(log: Log, topic: str, told: int) -> list[str]:
-    """This journal.  Raises `BadSettings` for what is none, `TopicMissing` where there is nothing to verify."""
+    """This journal.  Raises `BadSettings` for what is none, `TopicMissing`, and `Unavailable` where it is empty."""
     if not app_topics.is_journal(topic):
         raise BadSettings(f"{topic} is no journal: those are called like bank-events-0, or bank-saga-0")
     first, end = await log.bounds(topic)
     if first == end:
-        raise TopicMissing(f"{topic} is empty: nothing was begun there, so there is nothing to verify")
+        raise Unavailable(f"{topic} is empty: nothing was begun there, so there is nothing to verify")
     if told and (said := await partition_count.said_by(log, topic)):
         partition_count.require(topic, said, told)
     return [topic]

@@ -265,7 +265,8 @@ def test_nothing_to_verify(bennu: Shell) -> None:
     nothing = "no journal of bank with a record is in sqlite:.bennu/log, so there is nothing to verify"
     for _ in range(2):
         told = bennu("journal", "verify", "--app", BANK)
-        assert (told.code, told.out, told.error) == (1, "", nothing)
+        assert (told.code, told.out) == (1, "")
+        assert told.error.startswith(nothing)
         assert bennu("topics", "create", "--app", BANK).code == 0
     told = bennu("journal", "verify", "--topic", TOPIC)
     assert (told.code, told.out) == (1, "")
