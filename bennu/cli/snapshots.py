@@ -84,7 +84,8 @@ def command(kind: str, new_fold: NewFold) -> Callable[..., None]:
 
         It reads the journals, and asks nothing of the services.  BENNU_POSTGRES says where snapshots are kept.  It
         takes its time, so that no leader beside it is slowed down: about a second for each journal, however small, and
-        another for each MiB.  --at-once does a small one in a tenth of a second.
+        another for each MiB; and what came since the last one is read at a tenth of the usual speed.  --at-once does
+        without: a small one takes a tenth of a second.
         """
         from bennu.snapshots.once import Taker
         from bennu.snapshots.pace import AT_ONCE, gently
