@@ -91,6 +91,8 @@ FOLLOW_MANY_RECORDS = 32
 """unless one read gave so many, which is all that some brokers give at a time: there may be more."""
 FOLLOW_CHUNK_BYTES = 64 * 1024
 """Of journal records, evolved by a follower between two turns of the loop."""
+PAST_LOOK_BACK_RECORDS = 256
+"""Searched for an event that stands right before a snapshot: batches without any, and void ones, may follow it."""
 LOG_LOOK_MS = 5_000
 """How often a leader looks whether the log is there: one that has nothing to append would not notice."""
 STOP_GRACE_MS = 2_000

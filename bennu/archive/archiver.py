@@ -1,7 +1,7 @@
 """The archiver, assembled: log, folder, one copier for each topic."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bennu.archive.settings import ArchiverSettings
 from bennu.archive.writer import Sizes, TopicWriter, held
 from bennu.errors import BadSettings, Final, TopicMissing
 from bennu.log.port import Log
-from bennu.ops import topics
+from bennu.ops import partition_count, topics
 from bennu.ops.apps import load_app
 from bennu.ops.patience import Patience
 from bennu.ops.pulse import Pulse
@@ -32,16 +32,21 @@ async def main(settings: ArchiverSettings, running: Running) -> None:
     root = Path(settings.archive)
     with held(root):
         async with bennu.log.open(settings.log, **settings.log_credentials()) as log:
-            names = list(topics.histories(load_app(settings.app).name, settings.partitions))
+            app_name = load_app(settings.app).name
+            names = list(topics.histories(app_name, settings.partitions))
             if settings.once:
-                names = await _those_there(log, names, archived=Archive(root).ends())
+                witness = await partition_count.check(log, app_name, settings.partitions)
+                names = await _those_there(log, names, archived=Archive(root).ends(), witness=witness)
             archiver = Archiver(settings, log, Observed(running.metrics, running.readiness, names))
             running.announce()
             await archiver.run(names, running.stop, once=settings.once)
 
 
-async def _those_there(log: Log, names: Iterable[str], *, archived: Mapping[str, int]) -> list[str]:
-    """Says which are not.  Raises `TopicMissing` for one that was archived before."""
+async def _those_there(log: Log, names: Sequence[str], *, archived: Mapping[str, int], witness: str) -> list[str]:
+    """Says which are not.  `witness`: the journal that says how many there must be; "" while none has begun.
+
+    Raises `TopicMissing` for one that was archived before, for a domain's journal that is lost, and if none is there.
+    """
     found: list[str] = []
     for name in names:
         try:
@@ -50,7 +55,11 @@ async def _those_there(log: Log, names: Iterable[str], *, archived: Mapping[str,
         except TopicMissing as missing:
             if archived.get(name):
                 raise TopicMissing(f"{missing}, but {archived[name]} records of it are archived") from missing
+            if witness and "-events-" in name:
+                raise TopicMissing(f"{missing}, but {witness} says that the app has it: it is lost") from missing
             announce({"topic": name, "missing": str(missing)})
+    if not found:
+        raise TopicMissing(f"there is nothing to archive: the log has none of {names[0]} to {names[-1]}")
     return found
 
 

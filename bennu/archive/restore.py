@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from bennu.archive.folder import Archive
 from bennu.archive.joined import read_archive
 from bennu.archive.limits import RESTORE_SETTLE_MS, RESTORE_TIMEOUT_MS
-from bennu.archive.verify import Verified, verify
+from bennu.archive.verify import Verified, require_records, verify
 from bennu.errors import AppendRefused, AppendUnknown, BadSettings, Final, Unavailable
 from bennu.log.port import Log, Record
 from bennu.ops.patience import Patience
@@ -36,9 +36,11 @@ class Restored:
 async def restore(archive: Archive, log: Log, only: Sequence[str] = ()) -> list[Restored]:
     """Restore all topics, or those named; returns once each was read back.
 
-    Raises `BadSettings` before anything is written: for an archive that begins late, for a topic that is not empty.
+    Raises `BadSettings` before anything is written: for an archive that is empty or begins late, for a topic that is
+    not empty.
     Raises `RecordBroken` or `JournalBroken` for a spoilt archive, `Final` if somebody else writes to a topic meanwhile.
     """
+    await asyncio.to_thread(require_records, archive)
     found = {verified.topic: verified for verified in await asyncio.to_thread(verify, archive)}
     topics = [_Topic(archive, log, _wanted(found, name)) for name in only or found]
     for topic in topics:

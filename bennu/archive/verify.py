@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from bennu.archive.folder import Archive
 from bennu.archive.history import Cause, history_of
-from bennu.errors import RecordBroken
+from bennu.errors import BadSettings, RecordBroken
 
 
 @dataclass
@@ -80,6 +80,12 @@ def _lack(topic: str, cause: Cause, other: Verified) -> str:
     elif cause.offset > other.next:
         return f"{topic} has read {cause.topic} up to offset {cause.offset}; archived is up to {other.next}"
     return ""
+
+
+def require_records(archive: Archive) -> None:
+    """Raise `BadSettings` for a folder in which nothing is archived: whoever names it means another."""
+    if not archive.topics():
+        raise BadSettings(f"{archive.root}: nothing is archived there")
 
 
 def verify(archive: Archive) -> list[Verified]:

@@ -18,14 +18,15 @@ from bennu.archive.limits import SEGMENT_AGE_S, SEGMENT_BYTES
 from bennu.archive.segment import Header, Segment, footer, frames, new_digest
 from bennu.errors import BadSettings, RecordBroken
 from bennu.log.port import Record
+from bennu.ops import folders
 
 LOCK = "lock"
 
 
 @contextmanager
 def held(root: Path) -> Iterator[None]:
-    """Be the only one who writes below this folder.  Raises `BadSettings` when somebody else does."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Be the only one who writes below this folder.  Raises `BadSettings` when somebody else does, or it can't be."""
+    folders.make(root, what="archive")
     sync_folder(root.parent)
     with (root / LOCK).open("a") as lock:
         try:

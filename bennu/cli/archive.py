@@ -26,11 +26,14 @@ Topics = Annotated[list[str] | None, typer.Option("--topic", help="Only these, e
 def verify(folder: From, *, as_json: AsJson = False) -> None:
     """Check every checksum, every segment's digest, every journal's chain, and that no record lacks its causes.
 
-    Exit code 70: something is broken, and the message names file and offset.
+    Exit code 70: something is broken, and the message names file and offset; 78: nothing is archived in this folder.
     """
+    from bennu.archive.verify import require_records
     from bennu.archive.verify import verify as verify_all
 
-    found = verify_all(_archive(folder))
+    archive = _archive(folder)
+    require_records(archive)
+    found = verify_all(archive)
     if as_json:
         typer.echo(json.dumps({"ok": True, "topics": [topic.as_dict() for topic in found]}))
         return
@@ -39,8 +42,6 @@ def verify(folder: From, *, as_json: AsJson = False) -> None:
             f"{topic.topic:32} records {topic.records}, offsets {topic.first} to {topic.next - 1}, "
             f"segments {topic.segments}, of which sealed {topic.sealed}: all is well"
         )
-    if not found:
-        typer.echo("nothing is archived here")
 
 
 def run_verify(arguments: Sequence[str]) -> int:

@@ -1,10 +1,8 @@
 """`bennu dev`: a log, a Postgres and the three services on this machine, until Ctrl-C."""
 
-import errno
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -42,6 +40,7 @@ def register(app: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Run everything here until Ctrl-C, and print how to call it.  The data stays in --dir."""
+        from bennu.stack.kept import refuse_other_log
         from bennu.stack.state import held
         from bennu.stack.suite import Suite, SuiteSettings
 
@@ -55,7 +54,8 @@ def register(app: typer.Typer) -> None:
         domain = load(app_name)
         settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, environ=environment(config))
         with held(folder.absolute()):
-            refuse_if_taken(grpc)
+            refuse_other_log(folder, kind)
+            addresses.refuse_if_taken(here(grpc), what="grpc")
             typer.echo(f"starting {domain.name} in {folder}: the log ({kind}), Postgres and three services", err=True)
             with Suite(settings, folder) as suite, suppress(KeyboardInterrupt):
                 show(suite, domain, seconds=time.monotonic() - began_s, as_json=as_json)
@@ -68,20 +68,12 @@ def environment(config: str) -> dict[str, str]:
     return dict(os.environ) | ({sources.CONFIG: str(Path(config).absolute())} if config else {})
 
 
-def refuse_if_taken(grpc: str) -> None:
-    """Raise `BadSettings` when somebody else listens there: better now than after half of a start."""
+def here(grpc: str) -> addresses.Address:
+    """Where CServer is to listen.  Raises `BadSettings` when others could reach it."""
     address = addresses.parse(grpc, what="grpc")
     if not address.is_loopback:
         raise BadSettings(f"grpc: {address} can be reached from elsewhere, and `bennu dev` is for this machine alone")
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        socket.create_server(address, family=family).close()
-    except OSError as problem:
-        why = "it is in use" if problem.errno == errno.EADDRINUSE else str(problem)
-        raise BadSettings(
-            f"grpc: can't listen on {address}: {why}.  Stop what listens there, or name another address: "
-            "--grpc 127.0.0.1:0 takes a free port"
-        ) from problem
+    return address
 
 
 def show(suite: "Suite", app: "App", *, seconds: float, as_json: bool) -> None:

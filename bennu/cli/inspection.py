@@ -11,11 +11,13 @@ import typer
 
 from bennu.cli.calls import HERE, TIMEOUT_S, Address, channel_to
 from bennu.cli.options import AppName, AsJson, Config, LogUrl, load, open_log, setting
+from bennu.errors import BennuError
+from bennu.wire.partitioning import partition_of
 
 if TYPE_CHECKING:
     from bennu.domain.app import App
-    from bennu.replica.fold import AggregateFold
     from bennu.replica.past import Moment
+    from bennu.replica.state import ReplicaState
     from bennu.v1 import inspection_pb2 as pb
 
 app = typer.Typer(help="Look at aggregates: in a running CServer, or in the past.", no_args_is_help=True)
@@ -32,6 +34,10 @@ Where = Annotated[
 CONDITION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*")
 COMPARISONS = {"=": 1, "!=": 2, "<": 3, "<=": 4, ">": 5, ">=": 6, "~": 7}
 """Values of bennu.v1.Comparison."""
+
+
+class NothingThere(BennuError):
+    """No aggregate had this key at that moment."""
 
 
 @app.command()
@@ -162,7 +168,7 @@ def at(  # noqa: PLR0913  each is a flag
     config: Config = "",
     as_json: AsJson = False,
 ) -> None:
-    """Print the states as they were after one event of a journal, and before the next.
+    """Print the states as they were after one event of a journal, and before the next.  The first event is number 1.
 
     By replay: from the newest snapshot that is old enough, where BENNU_POSTGRES names a store, else from the start.
     """
@@ -173,16 +179,44 @@ def at(  # noqa: PLR0913  each is a flag
     if kind and kind not in kinds:
         raise typer.BadParameter(f"no aggregate is a {kind!r}; there are {', '.join(kinds)}", param_hint="--kind")
 
-    fold, moment = asyncio.run(_past(domain, (topic, seq), log, config=config))
-    if moment.command:
-        typer.echo(f"after event {seq}, {moment.event}, by {moment.command} {moment.command_id}", err=True)
-    for name, states in zip(kinds, fold.states, strict=True):
-        for own in sorted(states) if not key else (key,) if key in states else ():
-            if kind in ("", name):
-                _print(name, own, json.loads(msgspec.json.encode(states[own])), as_json=as_json)
+    state, moment = asyncio.run(_past(domain, (topic, seq), log, config=config))
+    found = list(_states(domain, state, kind=kind, key=key))
+    if key and not found:
+        raise NothingThere(_nothing(topic, state, moment, wanted=(kind, key)))
+    typer.echo(_when(moment), err=True)
+    if not found:
+        typer.echo(f"no {kind or 'aggregate'} was there yet", err=True)
+    for name, own, one in found:
+        _print(name, own, json.loads(msgspec.json.encode(one)), as_json=as_json)
 
 
-async def _past(domain: "App", place: tuple[str, int], log: str, *, config: str) -> "tuple[AggregateFold, Moment]":
+def _states(domain: "App", state: "ReplicaState", *, kind: str, key: str) -> Iterator[tuple[str, str, object]]:
+    """Kind, key and state of those that are asked for, in the order of keys."""
+    from bennu.replica.fold import AggregateFold
+
+    assert isinstance(state.fold, AggregateFold)
+    for each, states in zip(domain.kinds, state.fold.states, strict=True):
+        name = each.state.__name__
+        if kind in ("", name):
+            yield from ((name, own, states[own]) for own in ((key,) if key else sorted(states)) if own in states)
+
+
+def _when(moment: "Moment") -> str:
+    if moment.seq == 0:
+        return "before event 1, the first one"
+    if not moment.command:
+        return f"after event {moment.seq}, where a snapshot ends; its record is not kept, or further back"
+    return f"after event {moment.seq}, {moment.event}, by {moment.command} {moment.command_id}"
+
+
+def _nothing(topic: str, state: "ReplicaState", moment: "Moment", *, wanted: tuple[str, str]) -> str:
+    kind, key = wanted
+    number = partition_of(key, state.partitions)
+    elsewhere = f"; its place is {topic.rpartition('-')[0]}-{number}" if number != state.partition else ""
+    return f"{topic}: no {kind or 'aggregate'} with key {key!r} was there {_when(moment)}{elsewhere}"
+
+
+async def _past(domain: "App", place: tuple[str, int], log: str, *, config: str) -> "tuple[ReplicaState, Moment]":
     from bennu.ops.logs import joined
     from bennu.replica.fold import AggregateFold
     from bennu.replica.journal import Position
@@ -201,6 +235,4 @@ async def _past(domain: "App", place: tuple[str, int], log: str, *, config: str)
         store = Until(dsn, name="by hand", seq=seq) if dsn else None
         begun = await restore(store, opened, topic, new_state=new_state) if store else None
         state, position = begun or (new_state(), Position(topic))
-        moment = await replay_to(opened, state, position, seq=seq)
-    assert isinstance(state.fold, AggregateFold)
-    return state.fold, moment
+        return state, await replay_to(opened, state, position, seq=seq)

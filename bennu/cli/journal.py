@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bennu.cli import topics
-from bennu.cli.options import AppName, AsJson, Config, LogUrl, load, open_log
+from bennu.cli.options import MAX_PARTITIONS, AppName, AsJson, Config, LogUrl, load, open_log
 from bennu.errors import BadSettings, Final, UnknownToBuild
-from bennu.ops import topics as app_topics
+from bennu.ops.sources import SHORT_LOGS
 
 if TYPE_CHECKING:
     from bennu.cli.journal_verify import Counts
-    from bennu.domain.app import App
-    from bennu.log.port import Log
 
 app = typer.Typer(help="Read journals: domains' and sagas'.", no_args_is_help=True)
 
@@ -29,8 +26,8 @@ MaybePartitions = Annotated[
         "--partitions",
         envvar="BENNU_PARTITIONS",
         min=0,
-        max=topics.MAX_PARTITIONS,
-        help="With --app alone: how many partitions must be there; 0 takes all found.",
+        max=MAX_PARTITIONS,
+        help="How many partitions the app must have; 0 believes its journals, each of which says it.",
     ),
 ]
 From = Annotated[int, typer.Option("--from", min=0, help="First offset to print.")]
@@ -108,19 +105,23 @@ def verify(  # noqa: PLR0913  each is a flag
 ) -> None:
     """Check one journal, or with --app all journals of an app.
 
-    Order, epochs and the digest chain; with --app also whether this build can replay it: the app's rules evolve the
-    events again, and the digests of state are compared.  Exit code 70: something is broken, or not known to this
-    build, and the message names topic, offset and reason.
+    Order, epochs and the digest chain; with --app also that none is missing, and whether this build can replay them:
+    the app's rules evolve the events again, and the digests of state are compared.  Exit code 70: something is broken,
+    lost, or not known to this build, and the message names topic, offset and reason; 1: there is nothing to verify.
     """
     if not topic and not app_name:
         raise BadSettings("say which journals: --topic bank-events-0, or --app bank.app:app")
     domain = load(app_name) if app_name else None
 
     async def work() -> "list[Counts]":
+        from bennu.cli import journal_found
         from bennu.cli.journal_verify import verify as verify_one
 
         async with open_log(log, config) as opened:
-            names = [topic] if domain is None or topic else await _journals(opened, domain, partitions)
+            if domain is None or topic:
+                names = await journal_found.one(opened, topic, partitions)
+            else:
+                names = await journal_found.all_of(opened, domain.name, partitions, url=SHORT_LOGS.get(log, log))
             return [await verify_one(opened, name, domain) for name in names]
 
     found: list[Counts] = []
@@ -145,23 +146,11 @@ def _check_known(found: "list[Counts]") -> None:
         raise UnknownToBuild("this build can't replay " + ".  ".join(lacking))
 
 
-async def _journals(log: "Log", app: "App", partitions: int) -> list[str]:
-    """Those that must be there, and those that may be."""
-    there = [
-        found.name
-        for found in await topics.find_all(log, app.name)
-        if "-events-" in found.name or "-saga-" in found.name
-    ]
-    wanted = [name for name in app_topics.names(app.name, partitions) if "-events-" in name]
-    return [*wanted, *(name for name in there if name not in wanted and _below(name, partitions))]
-
-
-def _below(name: str, partitions: int) -> bool:
-    return not partitions or int(name.rpartition("-")[2]) < partitions
-
-
 def _show(found: "list[Counts]") -> None:
     for counts in found:
+        if not counts.records:
+            typer.echo(f"{counts.topic}: empty, so nothing was begun there yet")
+            continue
         typer.echo(f"{counts.topic}: all is well" + (", and this build can replay it" if counts.replayed else ""))
         typer.echo(
             f"    records {counts.records}: epochs {counts.epochs}, batches {counts.batches}, "
@@ -172,5 +161,3 @@ def _show(found: "list[Counts]") -> None:
         )
         for line in counts.types.lines():
             typer.echo(f"    {line}")
-    if not found:
-        typer.echo("no journal of this app is there")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
     from bennu.members.outside import Seen
     from bennu.v1.members_pb2 import Seat
 
-Service = Annotated[str, typer.Option("--service", help="Whose partitions: cserver or saga.")]
+
+class Service(StrEnum):
+    """Those whose processes lead partitions."""
+
+    CSERVER = "cserver"
+    SAGA = "saga"
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +42,7 @@ def register(app: typer.Typer) -> None:
         *,
         partition: Annotated[int, typer.Option("--partition", min=0, help="Which one.")],
         node: Annotated[str, typer.Option("--to", help="Name of the process that is to lead it.")],
-        service: Service = "cserver",
+        service: Annotated[Service, typer.Option("--service", help="Whose partitions.")] = Service.CSERVER,
         log: LogUrl = "sqlite",
         config: Config = "",
     ) -> None:
@@ -46,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
         async def work() -> None:
             async with open_log(log, config) as opened:
-                asked = HandoverAsked(service=service, partition=partition, node=node)
+                asked = HandoverAsked(service=service.value, partition=partition, node=node)
                 await hand_over(opened, topics.members(load(app_name).name), asked)
 
         asyncio.run(work())

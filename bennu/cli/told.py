@@ -19,6 +19,8 @@ EXIT_FINAL = 70
 EXIT_BAD_SETTINGS = 78
 EXIT_INTERRUPTED = 130
 
+WHICH_LOG = "is it in another log?  --log or BENNU_LOG names it; `bennu dev` has its own, sqlite:.bennu/dev/log"
+
 
 def run_told(build: Callable[[], typer.Typer], arguments: Sequence[str], *, name: str) -> int:
     """Do what the arguments say; the exit code."""
@@ -30,6 +32,8 @@ def run_told(build: Callable[[], typer.Typer], arguments: Sequence[str], *, name
         sys.stdout.flush()
     except TyperException as problem:
         return _told(problem.format_message(), problem.exit_code)
+    except TopicMissing as problem:  # to a service it is final; here somebody asked for it by name
+        return _told(f"{problem}; {WHICH_LOG}", EXIT_FAILED)
     except BennuError as problem:
         return _told(str(problem), _exit_code(problem))
     except KeyboardInterrupt:
@@ -45,8 +49,6 @@ def run_told(build: Callable[[], typer.Typer], arguments: Sequence[str], *, name
 def _exit_code(problem: BennuError) -> int:
     if isinstance(problem, BadSettings):
         return EXIT_BAD_SETTINGS
-    if isinstance(problem, TopicMissing):  # to a service it is final; here somebody asked for it by name
-        return EXIT_FAILED
     return EXIT_FINAL if isinstance(problem, Final) else EXIT_FAILED
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The logs of an app: journals, command logs, saga journals.", no_args_is_help=True)
 
 
+MISSING_IN_A_ROW = 16
+"""Partitions are numbered without a gap; after so many that are not there nobody looks for more."""
+
+
 class Topic(NamedTuple):
     """A topic that exists, with its first offset kept and the next to be written."""
 
@@ -31,13 +35,15 @@ async def create_all(log: "Log", app_name: str, partitions: int) -> list[Topic]:
 
 
 async def find_all(log: "Log", app_name: str) -> list[Topic]:
-    """The app's topics that exist; partitions are numbered without a gap."""
+    """The app's topics that exist: also those behind some that were lost."""
     found = await _find(log, topics.members(app_name))
+    missing = 0
     for number in range(MAX_PARTITIONS):
         before = len(found)
         for kind in topics.KINDS:
             found.extend(await _find(log, f"{app_name}-{kind}-{number}"))
-        if len(found) == before:
+        missing = missing + 1 if len(found) == before else 0
+        if missing == MISSING_IN_A_ROW:
             break
     return found
 

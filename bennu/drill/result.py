@@ -6,6 +6,17 @@ from dataclasses import dataclass, field
 from bennu.drill.checks import Findings
 from bennu.drill.gaps import distribution, nearest_rank
 
+COUNTED = (
+    "lost",
+    "duplicated",
+    "stale_acknowledgements",
+    "changed_replies",
+    "refused_but_applied",
+    "not_asked",
+    "unanswered",
+)
+"""Findings that are told by their number, also where it is 0."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -51,29 +62,32 @@ class Result:
 
     def numbers(self) -> dict[str, object]:
         """For a program."""
-        gaps, findings = self.gaps_ms(), self.findings
+        gaps = self.gaps_ms()
         return {
             "runs": len(self.runs),
-            "lost": len(findings.lost),
-            "duplicated": len(findings.duplicated),
-            "stale_acknowledgements": len(findings.stale_acknowledgements),
+            **self.counts(),
             "money_conserved": self.money_conserved,
+            "digests_equal": self.digests_equal,
             **{f"gap_p{percent}_ms": _finite(nearest_rank(gaps, percent)) for percent in (50, 99)},
             "gap_max_ms": _finite(max(gaps)),
-            "digests_equal": self.digests_equal,
             "acknowledged": self.acknowledged,
             "refused": self.refused,
             "retried": self.retried,
             "repeated": self.repeated,
             "made_void": self.made_void,
-            "changed_replies": len(findings.changed_replies),
-            "refused_but_applied": len(findings.refused_but_applied),
-            "not_asked": len(findings.not_asked),
-            "unanswered": len(findings.unanswered),
             **{f"latency_p{percent}_ms": _finite(nearest_rank(self.latency_ms, percent)) for percent in (50, 99)},
             "healed_max_ms": _finite(max(run.healed_ms or 0.0 for run in self.runs)),
             "problems": self.problems,
         }
+
+    def counts(self) -> dict[str, int]:
+        """How many commands each promise was broken for."""
+        return {name: len(getattr(self.findings, name)) for name in COUNTED}
+
+    def _judgement(self) -> str:
+        counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self.counts().items())
+        money, digests = ("yes" if held else "NO" for held in (self.money_conserved, self.digests_equal))
+        return f"{counts}; money conserved: {money}; digests equal: {digests}"
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -84,6 +98,7 @@ class Result:
             *distribution(gaps),
             f"{self.acknowledged} commands acknowledged, {self.refused} of them as refused by the domain",
             f"{self.retried} were sent more than once; {self.made_void} stand in batches that came too late",
+            self._judgement(),
             *(f"WRONG: {problem}" for problem in self.problems),
         ]
 

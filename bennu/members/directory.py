@@ -70,14 +70,15 @@ class Directory:
 
     @staticmethod
     def _is_old(beat: Heartbeat, known: Peer, now_us: int) -> bool:
-        """It lay somewhere while its sender went on, or ended and began anew.
+        """It lay somewhere while its sender went on; or another life of this name is heard, whichever came first.
 
-        A later life may seem to be an earlier one where the log lost its end: then the other one is silent.
+        Of two that live the later one is about to stop: to take it for the other one would hide what that leads.
+        One that was killed is missed for as long anyway, before anybody takes over from it.
         """
         last = known.beat
         if beat.life == last.life:
             return beat.count <= last.count
-        return life_order(beat) < life_order(last) and now_us - known.heard_us < SILENCE_MS * 1000
+        return not last.leaving and now_us - known.heard_us < SILENCE_MS * 1000
 
     def _release(self, seat: Seat, now_us: int) -> None:
         known = self._released.get(seat.partition)

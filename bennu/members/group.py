@@ -82,6 +82,8 @@ class Group:
         self._changed = Pulse()
         self._began_at = 0
         self._later_life = 0
+        self._earlier_lives: dict[int, int] = {}
+        """Of our name, with the newest count that was heard of each."""
 
     def join(self, holder: Holder) -> None:
         """Add this process's part in a partition; before `run`."""
@@ -214,7 +216,7 @@ class Group:
             self._asked(record, now_us)
         if not isinstance(record, Heartbeat) or record.service != self.me.service:
             return
-        if record.node == self.me.node and fresh:
+        if record.node == self.me.node:
             self._hear_own_name(record, now_us)
         if self.directory.hear(record, now_us):
             for seat in record.seats:
@@ -226,14 +228,22 @@ class Group:
     def _hear_own_name(self, beat: Heartbeat, now_us: int) -> None:
         if beat.life == self._life:
             self._turns.echo(now_us)
-            return
-        if beat.later_life == self._life:
+        elif beat.later_life == self._life:
             raise BadSettings(
                 f"another process of service {self.me.service} is called {self.me.node} and was there before: "
                 "give each its own --node"
             )
-        if life_order(beat) > (self._began_at, self._life):
-            self._later_life = beat.life
+        elif life_order(beat) > (self._began_at, self._life):
+            self._name(beat.life)
+        elif self._earlier_lives.get(beat.life, 0) < beat.count:  # else it lay somewhere, and is no sign of life
+            self._earlier_lives[beat.life] = beat.count
+            self._turns.rival(None if beat.leaving else now_us)
+
+    def _name(self, later: int) -> None:
+        """At once: until it hears this, it takes itself for one of us."""
+        if later != self._later_life:
+            self._later_life = later
+            self._beat_now.set()
 
     # --- whose turn it is
 

@@ -55,14 +55,8 @@ async def everybody(log: Log, topic: str) -> list[Seen]:
 
 async def hand_over(log: Log, topic: str, asked: HandoverAsked) -> None:
     """Have a node lead a partition; returns once it says that it does.  Raises `Unavailable`, with the reason."""
-    seats = _seats(await everybody(log, topic), asked)
-    seat = seats.get(asked.node)
-    if seat is not None and seat.part == SEAT_PART_LEADS:
+    if _leads_already(await everybody(log, topic), asked):
         return
-    if seat is None or seat.part != SEAT_PART_FOLLOWS:
-        can = ", ".join(node for node, other in seats.items() if other.part == SEAT_PART_FOLLOWS) or "nobody"
-        why = "is not there" if seat is None else f"does not follow it: {seat.reason or 'it is still reading'}"
-        raise Unavailable(f"{asked.node} can't lead partition {asked.partition}: it {why}; {can} could")
 
     def leads(seen: dict[str, Seen]) -> bool:
         found = _seats(list(seen.values()), asked).get(asked.node)
@@ -76,6 +70,23 @@ async def hand_over(log: Log, topic: str, asked: HandoverAsked) -> None:
         if leads(await look(log, topic, until=leads, timeout_s=ATTEMPT_S)):
             return
     raise Unavailable(f"{asked.node} does not lead partition {asked.partition} after {ATTEMPTS * ATTEMPT_S:.0f} s")
+
+
+def _leads_already(seen: list[Seen], asked: HandoverAsked) -> bool:
+    """Raises `Unavailable` where it does not and can't."""
+    seats = _seats(seen, asked)
+    seat = seats.get(asked.node)
+    if seat is not None and seat.part in (SEAT_PART_LEADS, SEAT_PART_FOLLOWS):
+        return seat.part == SEAT_PART_LEADS
+    numbers = {its.partition for beat, live in seen if live and beat.service == asked.service for its in beat.seats}
+    if not numbers:
+        raise Unavailable(f"no process of service {asked.service} was heard on this log; look with `bennu members`")
+    if asked.partition not in numbers:
+        there = f"are {len(numbers)} partitions, 0 to {max(numbers)}" if len(numbers) > 1 else "is one partition, 0"
+        raise Unavailable(f"there is no partition {asked.partition} of {asked.service}: there {there}")
+    can = ", ".join(node for node, other in seats.items() if other.part == SEAT_PART_FOLLOWS) or "nobody else"
+    why = "is not there" if seat is None else f"does not follow it: {seat.reason or 'it is still reading'}"
+    raise Unavailable(f"{asked.node} can't lead partition {asked.partition}: it {why}; {can} could")
 
 
 def _seats(seen: list[Seen], asked: HandoverAsked) -> dict[str, Seat]:

@@ -35,6 +35,7 @@ class Turns:
         self._directory = directory
         self._echo_us: int | None = None
         self._hears_since_us = 0
+        self._rival_us: int | None = None
         self._signs: dict[int, Sign] = {}
         self._preferred: dict[int, tuple[str, int]] = {}
         self._handed_us = -HANDOVER_EVERY_MS * 1000
@@ -47,6 +48,10 @@ class Turns:
         if self.is_deaf(now_us):
             self._hears_since_us = now_us
         self._echo_us = now_us
+
+    def rival(self, heard_us: int | None) -> None:
+        """An earlier life of our name was heard, which may live yet; None: it has left."""
+        self._rival_us = heard_us
 
     def sign(self, number: int, epoch: int, term: int, *, now_us: int) -> None:
         """A batch of this leadership was read, or a heartbeat claims it."""
@@ -90,8 +95,11 @@ class Turns:
         That is unless something is heard before; None where something has to be heard first.
         """
         vacancy = self._vacancy(seat, now_us)
-        if vacancy is None or now_us < vacancy.since_us:
-            return vacancy and vacancy.since_us
+        if vacancy is None:
+            return None
+        free_us = vacancy.since_us if self._rival_us is None else max(vacancy.since_us, self._rival_us + SILENCE_US)
+        if now_us < free_us:
+            return free_us
         order = self.order(seat.partition, now_us)
         if vacancy.heir in order:
             order = (vacancy.heir, *(node for node in order if node != vacancy.heir))

@@ -1,5 +1,7 @@
 """Addresses to listen on: `HOST:PORT`, and only loopback unless the operator says otherwise."""
 
+import errno
+import socket
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -47,3 +49,23 @@ def to_bind(text: str, *, what: str, insecure_bind: bool, tls: bool = False) -> 
             "--insecure-bind (BENNU_INSECURE_BIND=true) if the network itself is trusted"
         )
     return address
+
+
+def refuse_if_taken(address: Address, *, what: str) -> None:
+    """Raise `BadSettings` when nobody can listen there now: in words, and before half of a start."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        socket.create_server(address, family=family).close()
+    except OSError as problem:
+        raise not_bound(address, problem, what=what) from problem
+
+
+def not_bound(address: Address, problem: OSError | None = None, *, what: str) -> BadSettings:
+    """What to say, and advise, when nobody can listen there; without a problem it was taken a moment ago."""
+    why = "it is in use"
+    if problem is not None and problem.errno != errno.EADDRINUSE:
+        why = problem.strerror or str(problem)
+    return BadSettings(
+        f"{what}: can't listen on {address}: {why}.  Stop what listens there, or name another address: "
+        f"--{what} 127.0.0.1:0 takes a free port"
+    )

@@ -1,30 +1,45 @@
 """The topics that a service needs: made where the log is our own, asked for where an operator makes them."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import NamedTuple
 
 from bennu.errors import TopicMissing, Unavailable
 from bennu.log.port import Log
+from bennu.ops import partition_count
 from bennu.ops.patience import Patience
 
 
-async def prepare(log: Log, topics: Iterable[str], *, embedded: bool) -> None:
-    """Return once all are there; one that is away is waited for.  Raises `TopicMissing` where an operator must act."""
+class Told(NamedTuple):
+    """How many partitions a process was told that an app has."""
+
+    app_name: str
+    partitions: int
+
+
+async def prepare(log: Log, topics: Iterable[str], told: Told, *, embedded: bool) -> None:
+    """Return once all are there; one that is away is waited for.
+
+    Raises `TopicMissing` where an operator must act, and `BadSettings`, before anything is made, where the journals
+    that are there say another number of partitions.
+    """
+    ask = log.create if embedded else log.bounds
     try:
-        await _each(topics, log.create if embedded else log.bounds)
+        await _each([partial(partition_count.check, log, *told), *(partial(ask, topic) for topic in topics)])
     except TopicMissing as error:
         raise TopicMissing(f"{error}; make it with `bennu topics create`") from error
 
 
-async def _each(topics: Iterable[str], ask: Callable[[str], Awaitable[object]]) -> None:
+async def _each(questions: Iterable[Callable[[], Awaitable[object]]]) -> None:
     patience = Patience("log")
-    for topic in topics:
-        while not await _answered(ask, topic, patience=patience):
+    for ask in questions:
+        while not await _answered(ask, patience=patience):
             pass  # it has waited
 
 
-async def _answered(ask: Callable[[str], Awaitable[object]], topic: str, *, patience: Patience) -> bool:
+async def _answered(ask: Callable[[], Awaitable[object]], *, patience: Patience) -> bool:
     try:
-        await ask(topic)
+        await ask()
     except Unavailable as error:
         await patience.wait(error)
         return False

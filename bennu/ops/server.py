@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import NamedTuple
 
-from bennu.errors import BadSettings
+from bennu.ops import addresses
 from bennu.ops.addresses import Address
 from bennu.ops.limits import OPS_CONNECTIONS, OPS_REQUEST_BYTES, OPS_REQUEST_TIMEOUT_S
 from bennu.ops.metrics import CONTENT_TYPE, Metrics
@@ -99,7 +99,7 @@ async def serve_ops(address: Address, *, metrics: Metrics, readiness: Readiness)
     try:
         server = await asyncio.start_server(ops.connected, address.host, address.port, limit=OPS_REQUEST_BYTES)
     except OSError as error:
-        raise BadSettings(f"ops: can't listen on {address}: {error.strerror or error}") from error
+        raise addresses.not_bound(address, error, what="ops") from error
     try:
         yield Address(address.host, server.sockets[0].getsockname()[1])
     finally:

@@ -27,8 +27,22 @@ def histories(app_name: str, partitions: int) -> Iterator[str]:
             yield f"{app_name}-{kind}-{number}"
 
 
+def journals(app_name: str, partitions: int) -> Iterator[str]:
+    """Those of them that say how many partitions the app has, once they have begun."""
+    return (name for name in histories(app_name, partitions) if is_journal(name))
+
+
+def is_journal(name: str) -> bool:
+    """Whether a topic of this name is a journal: a domain's, or a saga's."""
+    app_name, _, kind = name.rpartition("-")[0].rpartition("-")
+    return bool(app_name) and kind in ("events", "saga") and name.rpartition("-")[2].isdigit()
+
+
 async def create_all(log: "Log", app_name: str, partitions: int) -> list[str]:
-    """Make what is missing; all names.  Raises `Unavailable`."""
+    """Make what is missing; all names.  Raises `Unavailable`, and `BadSettings` if journals say another number."""
+    from bennu.ops.partition_count import check
+
+    await check(log, app_name, partitions)
     found = list(names(app_name, partitions))
     for name in found:
         await log.create(name)

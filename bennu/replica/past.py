@@ -4,16 +4,17 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from bennu.errors import Unavailable
+from bennu.limits import PAST_LOOK_BACK_RECORDS
 from bennu.log.port import Log
 from bennu.replica.columns import check_columns
-from bennu.replica.history import judged, records
-from bennu.replica.journal import Position, decode
+from bennu.replica.history import judged, records, records_between
+from bennu.replica.journal import Position, decode, digest_of
 from bennu.replica.state import ReplicaState
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 
 
 class Moment(NamedTuple):
-    """An event, and where it stands; of the beginning of a replay, its position alone is known."""
+    """An event, and where it stands; of number 0, or where its record is not kept, the number is all that is known."""
 
     seq: int
     offset: int
@@ -42,7 +43,7 @@ async def replay_to(log: Log, state: ReplicaState, position: Position, *, seq: i
     last = position.next_seq - 1
     assert last <= seq, "a replay goes forward"
     if last == seq:
-        return Moment(seq, position.offset)
+        return await _before(log, position, seq=seq)
     async with aclosing(judged(log, position.topic, position)) as found:
         async for one in found:
             last = one.position.next_seq - 1
@@ -53,6 +54,22 @@ async def replay_to(log: Log, state: ReplicaState, position: Position, *, seq: i
             _evolve(state, one.record, one.where, seq=seq)
             return _moment(one.record, one.offset, seq)
     raise Unavailable(f"{position.topic}: there is no event {seq}; the newest is {last}")
+
+
+async def _before(log: Log, position: Position, *, seq: int) -> Moment:
+    """The last event before this position: a batch's digest leads to its record, and names the batch before it."""
+    first, _ = await log.bounds(position.topic)
+    begin = max(first, position.offset - PAST_LOOK_BACK_RECORDS)
+    kept = [found async for found in records_between(log, position.topic, begin, end=position.offset)]
+    digest = position.digest
+    for offset, body in reversed(kept):
+        if digest_of(body) == digest:
+            batch = decode(body, where=f"{position.topic}, offset {offset}")
+            assert isinstance(batch, EventBatch), "positions have the digests of batches"
+            if batch.first_seq <= seq:
+                return _moment(batch, offset, seq)
+            digest = batch.prev_digest
+    return Moment(seq, position.offset)
 
 
 def _evolve(state: ReplicaState, batch: EventBatch, where: str, *, seq: int) -> None:

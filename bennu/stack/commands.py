@@ -14,6 +14,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from bennu.errors import BadSettings, Unavailable
+from bennu.ops import folders
+from bennu.stack.kept import refuse_other_log
 from bennu.stack.run import DEFAULT_FOLDER
 from bennu.stack.stack import LogKind
 from bennu.stack.state import State, is_held, read_state
@@ -73,7 +75,8 @@ def status(folder: Folder = DEFAULT_FOLDER, *, as_json: AsJson = False) -> None:
 
 def start(folder: Path, log: LogKind) -> State:
     """Leave one supervisor running in the background, and return when everything serves."""
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_other_log(folder, log)
+    folders.make(folder, what="--dir")
     fetching = "" if log is LogKind.SQLITE else "; the first time fetches Java packages, which takes a minute"
     typer.echo(f"starting{fetching}", err=True)
     command = [sys.executable, "-m", "bennu.stack.run", "--dir", str(folder), "--log", log]

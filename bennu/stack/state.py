@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from bennu.errors import BadSettings
+from bennu.ops import folders
 
 STATE = "state.json"
 LOCK = "lock"
@@ -33,8 +34,11 @@ class State:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Be the folder's one supervisor inside the block.  Raises `BadSettings` when there is one already."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Be the folder's one supervisor inside the block.
+
+    Raises `BadSettings` when there is one already, or there can't be such a folder.
+    """
+    folders.make(folder, what="--dir")
     with (folder / LOCK).open("a") as lock:
         if not any(_locked(lock, fcntl.LOCK_EX, delay_s=delay_s) for delay_s in LOCK_DELAYS_S):
             raise BadSettings(

@@ -24,6 +24,7 @@ from google.protobuf.message import Message
 
 from bennu.domain.app import App
 from bennu.errors import BadSettings, Final
+from bennu.ops import folders
 from bennu.replica.cold import ColdReplay
 from bennu.replica.fold import FAILED, REJECTED
 from bennu.replica.history import Judged
@@ -61,7 +62,10 @@ class History(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def write(app: App, topic: str, records: Sequence[bytes], *, path: Path) -> None:
-    """Replay these records and write the history.  Raises `BadSettings`, or what is wrong with the journal."""
+    """Replay these records and write the history, in a folder that is made if need be.
+
+    Raises `BadSettings`, or what is wrong with the journal.
+    """
     if not path.name.endswith(SUFFIX):
         raise BadSettings(f"{path}: a golden history's name ends in {SUFFIX}")
     if path.exists():
@@ -71,6 +75,7 @@ def write(app: App, topic: str, records: Sequence[bytes], *, path: Path) -> None
     replay, commands = _replayed(app, topic, records)
     text = [base64.b64encode(record).decode() for record in records]
     history = History(app.name, topic, text, _states(app, replay), _replies(app, replay, commands))
+    folders.make(path.parent, what=str(path))
     path.write_bytes(msgspec.json.format(msgspec.json.encode(history, order="deterministic"), indent=1) + b"\n")
 
 

@@ -12,6 +12,7 @@ from bennu import log as bennu_log
 from tests.archive.bank import TOPICS, Bank
 from tests.cli.shell import BANK, Ended, Shell
 from tests.cli.shell import run as run_command
+from tests.journal_writer import JournalWriter
 from tests.log.helpers import bodies
 
 
@@ -94,6 +95,52 @@ def test_what_is_not_there_is_said_and_what_was_archived_must_be(tmp_path: Path,
     again = run_command(("archive", "--app", BANK, "--log", log_url, "--to", archived, "--once"), folder=tmp_path)
     assert again.code == 70
     assert "records of it are archived" in again.err
+
+
+def test_a_backup_of_nothing_fails(tmp_path: Path) -> None:
+    """A misspelt log has no topic of the app: --once says so, with an exit code that a script heeds."""
+    log = f"sqlite:{tmp_path / 'typo'}"
+    ended = run_command(
+        ("archive", "--app", BANK, "--log", log, "--to", tmp_path / "archive", "--partitions", 2, "--once"),
+        folder=tmp_path,
+    )
+    assert ended.code == 70
+    assert "there is nothing to archive: the log has none of bank-events-0 to bank-saga-1" in ended.err
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    ("partitions", "code", "said"),
+    [
+        (1, 78, "bank-events-0: the app has 2 partitions, but this process was told 1; "),
+        (2, 70, "bank-events-1.sqlite, but bank-events-0 says that the app has it: it is lost"),
+    ],
+)
+def test_a_backup_of_a_part_fails(tmp_path: Path, partitions: int, code: int, said: str) -> None:
+    """The journals say how many there are: neither is one left out, nor one that is lost passed over."""
+    log = f"sqlite:{tmp_path / 'log'}"
+    asyncio.run(begun(log, "bank-events-0", partitions=2))
+    command = ("archive", "--app", BANK, "--log", log, "--to", tmp_path / "archive", "--partitions", partitions)
+    ended = run_command((*command, "--once"), folder=tmp_path)
+    assert ended.code == code
+    assert said in ended.err
+
+
+async def begun(url: str, topic: str, *, partitions: int) -> None:
+    """A journal with its first record."""
+    async with bennu_log.open(url) as log:
+        await log.create(topic)
+        await JournalWriter(log, topic, partitions=partitions).epoch()
+
+
+def test_a_folder_without_an_archive_is_an_error(tmp_path: Path) -> None:
+    """Neither is it called whole, nor is nothing restored from it."""
+    (tmp_path / "empty").mkdir()
+    other = f"sqlite:{tmp_path / 'other'}"
+    for command in (("archive", "verify"), ("restore", "--log", other)):
+        ended = run_command((*command, "--from", "empty"), folder=tmp_path)
+        assert (ended.code, ended.out) == (78, "")
+        assert ended.error == "empty: nothing is archived there"
 
 
 def test_an_archive_that_is_not_there_is_no_archive(bennu: Shell, tmp_path: Path) -> None:

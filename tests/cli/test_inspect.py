@@ -143,10 +143,24 @@ def test_a_moment_names_its_event(bennu: Shell, server: Server) -> None:
 
 
 def test_one_aggregate_of_the_past(bennu: Shell, server: Server) -> None:
-    """By kind and key; one that was not there yet is not printed."""
+    """By kind and key."""
     assert balances(lines(at(bennu, server, 4, "--kind", "Account", "--key", BOB))) == {BOB: 30}
-    assert lines(at(bennu, server, 4, "--key", CY)) == []
-    assert lines(at(bennu, server, 4, "--kind", "Transfer")) == []
+
+
+def test_what_was_not_there_then_is_said(bennu: Shell, server: Server) -> None:
+    """A key is missed with exit code 1 and the moment; that nothing at all was there is no failure."""
+    early = at(bennu, server, 4, "--kind", "Account", "--key", CY)
+    said = f"no Account with key '{CY}' was there after event 4, bank.v1.Deposited, by bank.v1.Deposit "
+    assert (early.code, early.out, said in early.error) == (1, "", True)
+    none = at(bennu, server, 4, "--kind", "Transfer")
+    assert (lines(none), none.err.splitlines()[-1]) == ([], "no Transfer was there yet")
+    assert "before event 1, the first one" in at(bennu, server, 0).err
+
+
+def test_a_key_of_another_partition_is_led_to_its_own(bennu: Shell, server: Server) -> None:
+    """Whoever took the wrong journal need not search for the right one."""
+    other = next(name for name in (f"away-{n}" for n in range(100)) if partition_of(name, 2) == 1)
+    assert at(bennu, server, 4, "--key", other).error.endswith("; its place is bank-events-1")
 
 
 def test_the_future_is_not_there(bennu: Shell, server: Server) -> None:

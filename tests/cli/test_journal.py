@@ -193,11 +193,59 @@ def test_a_topic_that_is_not_there(bennu: Shell, journal: Journal, command: str)
     assert "bank-events-9" in told.error
 
 
-def test_a_partition_that_must_be_there(bennu: Shell, journal: Journal) -> None:
-    """--partitions says how many journals there are; that one is missing is not passed over."""
-    told = bennu("journal", "verify", "--log", journal.log_url, "--app", APP, "--partitions", 2)
-    assert (told.code, told.out) == (1, "")
-    assert "bank-events-1" in told.error
+@pytest.mark.parametrize("flags", [["--topic", TOPIC], ["--app", APP]])
+def test_another_number_of_partitions_is_refused(bennu: Shell, journal: Journal, flags: list[str]) -> None:
+    """Each journal says how many there are: a wrong --partitions is never taken at its word."""
+    told = bennu("journal", "verify", "--log", journal.log_url, *flags, "--partitions", 2)
+    assert (told.code, told.out) == (78, "")
+    assert told.error.startswith(f"{TOPIC}: the app has 1 partitions, but this process was told 2; ")
+
+
+def several(bennu: Shell, *topics: str, partitions: int) -> str:
+    """URL of a log with these journals, in each of which an epoch began."""
+    url = f"sqlite:{bennu.folder / 'several'}"
+    for topic in topics:
+        asyncio.run(begun(url, topic, partitions))
+    return url
+
+
+async def begun(url: str, topic: str, partitions: int) -> None:
+    async with bennu.log.open(url) as log:
+        await log.create(topic)
+        await JournalWriter(log, topic, partition=int(topic[-1]), partitions=partitions).epoch()
+
+
+@pytest.mark.parametrize("lost", ["bank-events-0", "bank-events-1", "bank-events-2", "bank-saga-1"])
+@pytest.mark.parametrize("flags", [[], ["--partitions", 3]])
+def test_a_lost_journal_is_missed(bennu: Shell, lost: str, flags: list[object]) -> None:
+    """The others say how many there are: one that is not there is named, exit code 70; also the first and the last."""
+    there = [f"bank-{kind}-{number}" for kind in ("events", "saga") for number in range(3)]
+    url = several(bennu, *there, partitions=3)
+    assert len(verified(bennu, "--log", url, "--app", BANK, *flags)) == len(there)
+    (bennu.folder / "several" / f"{lost}.sqlite").unlink()
+    told = bennu("journal", "verify", "--log", url, "--app", BANK, *flags)
+    assert (told.code, told.out) == (70, "")
+    assert told.error.startswith(f"not in the log: {lost}, but bank-")
+    assert "says that there are 3 partitions" in told.error
+
+
+def test_sagas_need_no_journal(bennu: Shell) -> None:
+    """Where none has begun, none is missed; one that is empty is not called well."""
+    url = several(bennu, "bank-events-0", "bank-events-1", partitions=2)
+    assert len(verified(bennu, "--log", url, "--app", BANK)) == 2
+    assert bennu("topics", "create", "--app", BANK, "--partitions", 2, "--log", url).code == 0
+    told = bennu("journal", "verify", "--log", url, "--app", BANK)
+    assert (told.code, told.err) == (0, "")
+    assert told.out.count("all is well") == 2
+    assert "bank-saga-1: empty, so nothing was begun there yet\n" in told.out
+
+
+def test_journals_that_contradict_one_another(bennu: Shell) -> None:
+    """Two numbers of partitions are no app's: one of the files is another log's."""
+    several(bennu, "bank-events-0", partitions=2)
+    told = bennu("journal", "verify", "--log", several(bennu, "bank-events-1", partitions=3), "--app", BANK)
+    assert (told.code, told.out) == (70, "")
+    assert told.error == ("bank-events-0 says that there are 2 partitions, but bank-events-1 that there are 3")
 
 
 def test_the_journal_of_another_partition_is_refused(bennu: Shell, journal: Journal) -> None:
@@ -210,16 +258,37 @@ def test_the_journal_of_another_partition_is_refused(bennu: Shell, journal: Jour
 
 
 def test_nothing_to_verify(bennu: Shell) -> None:
-    """Without a topic and an app nobody knows which; an app without journals has none."""
+    """Without a topic and an app nobody knows which; and no journal, or none that began, is never called well."""
     told = bennu("journal", "verify")
     assert told.code == 78
     assert told.error == "say which journals: --topic bank-events-0, or --app bank.app:app"
-    assert bennu("journal", "verify", "--app", BANK) == (0, "no journal of this app is there\n", "")
+    nothing = "no journal of bank with a record is in sqlite:.bennu/log, so there is nothing to verify"
+    for _ in range(2):
+        told = bennu("journal", "verify", "--app", BANK)
+        assert (told.code, told.out) == (1, "")
+        assert told.error.startswith(nothing)
+        assert bennu("topics", "create", "--app", BANK).code == 0
+    told = bennu("journal", "verify", "--topic", TOPIC)
+    assert (told.code, told.out) == (1, "")
+    assert told.error == f"{TOPIC} is empty: nothing was begun there, so there is nothing to verify"
+    told = bennu("journal", "verify", "--topic", "bank-commands-0")
+    assert (told.code, told.out) == (78, "")
+    assert told.error == "bank-commands-0 is no journal: those are called like bank-events-0, or bank-saga-0"
+
+
+def test_export_into_a_file_is_refused(bennu: Shell, journal: Journal) -> None:
+    """What is in the place of the folder is named."""
+    (bennu.folder / "file").write_text("")
+    told = bennu(
+        *("journal", "export", "--log", journal.log_url, "--topic", TOPIC, "--app", APP),
+        *("--to", "file/bank.golden.json"),
+    )
+    assert (told.code, told.out, told.error) == (78, "", "file/bank.golden.json: file is no folder")
 
 
 def test_export_writes_a_golden_history(bennu: Shell, journal: Journal) -> None:
-    """The journal as it is, with what today's code makes of it; once."""
-    path = bennu.folder / "bank.golden.json"
+    """The journal as it is, with what today's code makes of it, in a folder that is made; once."""
+    path = bennu.folder / "tests" / "golden" / "bank.golden.json"
     export = ("journal", "export", "--log", journal.log_url, "--topic", TOPIC, "--app", APP, "--to", path)
     told = bennu(*export)
     assert (told.code, told.err) == (0, "")

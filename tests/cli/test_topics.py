@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 import bennu.log
 from tests.cli.shell import BANK, Shell
+from tests.journal_writer import JournalWriter
 
 
 def topics(*numbers: int) -> list[str]:
@@ -12,7 +15,7 @@ def topics(*numbers: int) -> list[str]:
 
 
 def test_create_makes_what_is_missing(bennu: Shell) -> None:
-    """Each partition has three logs, and all have one; asking again, or for more partitions, keeps what is there."""
+    """Each partition has three logs, and all have one; asking again, or for more of what never began, keeps all."""
     for count in (1, 1, 3):
         told = bennu("topics", "create", "--app", BANK, "--partitions", count, "--json")
         assert (told.code, told.err) == (0, "")
@@ -20,6 +23,26 @@ def test_create_makes_what_is_missing(bennu: Shell) -> None:
     assert sorted(path.name for path in (bennu.folder / ".bennu" / "log").glob("*.sqlite")) == sorted(
         f"{name}.sqlite" for name in topics(0, 1, 2)
     )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_create_keeps_to_what_the_journals_say(bennu: Shell, count: int) -> None:
+    """Once a journal has begun, fewer or more partitions are refused, and nothing is made."""
+    bennu("topics", "create", "--app", BANK, "--partitions", 2)
+    asyncio.run(begun("bank-events-0", (0, 2)))
+    before = sorted((bennu.folder / ".bennu" / "log").glob("*.sqlite"))
+    assert bennu("topics", "create", "--app", BANK, "--partitions", 2).code == 0
+    told = bennu("topics", "create", "--app", BANK, "--partitions", count)
+    assert (told.code, told.out) == (78, "")
+    assert told.error.startswith(f"bank-events-0: the app has 2 partitions, but this process was told {count}; ")
+    assert sorted((bennu.folder / ".bennu" / "log").glob("*.sqlite")) == before
+
+
+async def begun(topic: str, place: tuple[int, int]) -> None:
+    """A journal with its first record."""
+    partition, partitions = place
+    async with bennu.log.open("sqlite:.bennu/log") as log:
+        await JournalWriter(log, topic, partition=partition, partitions=partitions).epoch()
 
 
 def test_list_shows_what_is_there(bennu: Shell) -> None:

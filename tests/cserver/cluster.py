@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bennu.log
-from bennu.members.outside import Seen, look
+from bennu.members.outside import Seen, everybody, look
 from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS
 from tests.cserver.served import TIMEOUT_S, Server
 
@@ -56,6 +56,11 @@ class Cluster:
             found = await look(log, "bank-members", until=held, timeout_s=TIMEOUT_S)
         assert held(found), found
         return found
+
+    async def listened(self) -> list[Seen]:
+        """Who says what, after a time in which anybody who is missed would have been taken over from."""
+        async with bennu.log.open(self.log_url) as log:
+            return await everybody(log, "bank-members")
 
 
 def leaders(seen: dict[str, Seen], among: set[str]) -> dict[int, str]:

@@ -72,12 +72,13 @@ def test_a_broken_journal_stops_the_service(tmp_path: Path, spoil: Callable[[Eve
 
 
 def test_another_number_of_partitions_is_refused(tmp_path: Path) -> None:
-    """The number of partitions is fixed when a journal is created: exit 78, with both numbers."""
+    """The number of partitions is fixed when a journal is created: exit 78, with both numbers, and nothing is made."""
     with Server(tmp_path, partitions=1) as server, Server(tmp_path, partitions=3) as another:
         server.start()
         server.stop()
+        there = sorted((tmp_path / "log").glob("*.sqlite"))
         another.launch()
         assert another.ended() == 78
     reason = str(another.logged("stopped")[-1]["reason"])
-    assert "0 of 1" in reason
-    assert "0 of 3" in reason
+    assert reason.startswith(f"{TOPIC}: the app has 1 partitions, but this process was told 3; ")
+    assert sorted((tmp_path / "log").glob("*.sqlite")) == there

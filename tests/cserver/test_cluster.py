@@ -185,14 +185,23 @@ def test_an_operator_chooses_who_leads(own_cluster: Cluster) -> None:
 
 
 def test_the_later_one_of_a_name_stops(own_cluster: Cluster) -> None:
-    """Exit 78 with the name; the one that was there goes on."""
+    """Exit 78 with the name; the one that was there goes on, and nobody has lost a partition meanwhile or by then."""
+    lost_before = lost_partitions(own_cluster)
     twin = own_cluster.node("n1", "twin")
     with twin:
         twin.launch()
         assert twin.ended() == 78
     assert "is called n1" in str(twin.logged("stopped")[-1]["reason"])
+    asyncio.run(own_cluster.listened())
+    assert lost_partitions(own_cluster) == lost_before
+    assert twin.logged("leads") == []
     opened(own_cluster.nodes[1], "twin")
     assert own_cluster.nodes[1].errors() == []
+
+
+def lost_partitions(cluster: Cluster) -> list[int]:
+    """How often each node was deposed."""
+    return [len(node.logged("leads no more; follows from the log")) for node in cluster.nodes]
 
 
 def test_replies_survive_everybody(own_cluster: Cluster) -> None:

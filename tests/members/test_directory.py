@@ -33,13 +33,27 @@ def test_a_heartbeat_counts_once(directory: Directory) -> None:
     assert live(directory, SILENT_US) == []
 
 
-def test_a_later_life_takes_the_place_of_an_earlier_one(directory: Directory) -> None:
-    """Also where its count is lower, its random life smaller, and what the dead one sent comes after it."""
+def test_a_later_life_is_heard_once_the_earlier_one_is_silent(directory: Directory) -> None:
+    """Until then both may live, and what the earlier leads must not be hidden; then what it left may still come."""
     directory.hear(beat("a", 50, seat(3, leads=True), life=9, began_at=4), 0)
-    assert directory.hear(beat("a", 1, seat(3), life=2, began_at=60), 10)
-    assert not directory.hear(beat("a", 51, seat(3, leads=True), life=9, began_at=4), 20)
-    assert live(directory, 20) == [("a", 2)]
+    assert not directory.hear(beat("a", 1, seat(3), life=2, began_at=60), SILENT_US - 1)
+    claim = directory.leader(0)
+    assert claim is not None
+    assert claim.node == "a"
+    assert directory.hear(beat("a", 2, seat(3), life=2, began_at=60), SILENT_US)
+    assert not directory.hear(beat("a", 51, seat(3, leads=True), life=9, began_at=4), SILENT_US + 1)
+    assert live(directory, SILENT_US + 1) == [("a", 2)]
     assert directory.leader(0) is None
+
+
+def test_a_later_life_is_heard_at_once_where_the_earlier_one_has_left(directory: Directory) -> None:
+    """A process that was stopped in order and starts again is not waited for."""
+    goodbye = beat("a", 50, life=9, began_at=4)
+    goodbye.leaving = True
+    directory.hear(goodbye, 0)
+    assert directory.hear(beat("a", 1, life=2, began_at=60), 10)
+    assert not directory.hear(beat("a", 49, life=9, began_at=4), 20)
+    assert live(directory, 20) == [("a", 2)]
 
 
 def test_a_straggler_of_a_life_never_heard_of_hides_nobody(directory: Directory) -> None:

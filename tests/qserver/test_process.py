@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import bennu.log
 from bennu.ops.run import EXIT_BAD_SETTINGS
-from tests.qserver.serving import bank_world, qserver, started
+from tests.qserver.serving import bank_world, connected, qserver, started
 
 pytestmark = pytest.mark.real
 
@@ -23,9 +22,7 @@ async def projected(directory: Path, dsn: str) -> None:
 
 
 async def of_other_partitions(directory: Path, dsn: str) -> list[str]:
-    """The journal of one partition is read as one of two; what the process says."""
-    async with bennu.log.open(f"sqlite:{directory / 'log'}") as log:
-        await log.create("bank-events-1")
+    """The journal of one partition is read as one of two, of which one is not there; what the process says."""
     async with bank_world(directory, dsn, seed=2, partitions=1) as world:
         await world.write(3)
         service = qserver(directory, dsn, partitions=2)
@@ -37,7 +34,14 @@ async def of_other_partitions(directory: Path, dsn: str) -> list[str]:
 def test_another_number_of_partitions_is_refused(tmp_path: Path, database: str) -> None:
     """The number of partitions is fixed when a journal is created: exit 78, with both numbers."""
     said = asyncio.run(of_other_partitions(tmp_path, database))
-    assert "the journal is of partition 0 of 1, read as partition 0 of 2" in said[-1]
+    assert "bank-events-0: the app has 1 partitions, but this process was told 2; " in said[-1]
+    assert asyncio.run(places_in(database)) == 0
+
+
+async def places_in(dsn: str) -> int:
+    """How many positions the database holds, each of which would bind it to a number of partitions."""
+    async with connected(dsn) as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM bennu.positions"))
 
 
 def test_the_tables_show_the_journals(tmp_path: Path, database: str) -> None:

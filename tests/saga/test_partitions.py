@@ -32,8 +32,8 @@ async def told(directory: Path, partitions: int) -> str:
 
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_another_number_of_partitions_is_refused(tmp_path: Path, partitions: int) -> None:
-    """Fewer or more: exit 78, with both numbers and what to say instead."""
+    """Fewer or more: exit 78, with both numbers and what to say instead, and nothing is made."""
     said = asyncio.run(told(tmp_path, partitions))
-    assert f"{TOPIC}, offset 0: this journal is partition 0 of 2" in said
-    assert f"0 of {partitions}; " in said
+    assert f"{TOPIC}: the app has 2 partitions, but this process was told {partitions}; " in said
     assert "say --partitions 2" in said
+    assert [path.name for path in (tmp_path / "log").glob("*.sqlite")] == [f"{TOPIC}.sqlite"]

@@ -10,9 +10,9 @@ from bank.app import app
 from bennu.errors import Unavailable
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.replica.fold import AggregateFold
-from bennu.replica.history import effective_batches
+from bennu.replica.history import effective_batches, judged
 from bennu.replica.journal import Position
-from bennu.replica.past import numbers_of, replay_to
+from bennu.replica.past import Moment, numbers_of, replay_to
 from bennu.replica.state import ReplicaState
 from bennu.snapshots.once import Taker
 from bennu.snapshots.restore import restore
@@ -77,6 +77,37 @@ def test_before_the_first_event_there_is_nothing() -> None:
         state = new_state()
         assert (await replay_to(await written(1), state, Position(TOPIC), seq=0)).command == ""
         assert contents(state) == [{} for _ in app.kinds]
+
+    asyncio.run(work())
+
+
+def test_an_event_at_which_a_snapshot_ends_is_told_as_any_other() -> None:
+    """Its record stands before what is replayed, perhaps with batches without events and epochs in between."""
+
+    async def work() -> None:
+        log = await written(6)
+        ends = [one.position async for one in judged(log, TOPIC) if one.position.next_seq > 1]
+        for position in ends:
+            seq = position.next_seq - 1
+            told = await replay_to(log, new_state(), position, seq=seq)
+            assert told == await replay_to(log, new_state(), Position(TOPIC), seq=seq)
+
+    asyncio.run(work())
+
+
+def test_an_event_whose_record_is_not_kept_has_its_number_alone() -> None:
+    """The state is that of the snapshot all the same."""
+
+    async def work() -> None:
+        broker = MemoryBroker()
+        log = MemoryLog(broker)
+        bank = Bank(log)
+        await bank.begins()
+        await bank.writes(3)
+        position = bank.writer.position
+        broker.expire_before(TOPIC, position.offset)
+        seq = position.next_seq - 1
+        assert await replay_to(log, new_state(), position, seq=seq) == Moment(seq, position.offset)
 
     asyncio.run(work())
 

@@ -9,14 +9,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from bennu.domain.app import App
-from bennu.errors import BadSettings
 from bennu.limits import LAST_ANSWERS_MS, LAST_CALLS_MS, MAX_FRAME_BYTES, MAX_METADATA_BYTES
 from bennu.log.port import Log
 from bennu.members.group import Group, Identity
 from bennu.ops import addresses, topics
 from bennu.ops.apps import load_app
 from bennu.ops.logs import open_log
-from bennu.ops.prepare import prepare
+from bennu.ops.prepare import Told, prepare
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
@@ -73,7 +72,8 @@ async def main(settings: CServerSettings, running: Running) -> None:
         needed = [topics.members(app.name), *(topic for member in members for topic in member.topics)]
         telling = asyncio.create_task(tell_health(checks, ("", *services), running.readiness))
         try:
-            if await unless(running.stop, prepare(log, needed, embedded=settings.log_is_embedded)):
+            told = Told(app.name, settings.partitions)
+            if await unless(running.stop, prepare(log, needed, told, embedded=settings.log_is_embedded)):
                 await run_all(node, members, clock, observed=observed, stopping=running.stop)
         finally:
             telling.cancel()
@@ -103,10 +103,11 @@ def advertised(settings: CServerSettings, port: int) -> str:
 def bind(server: grpc.aio.Server, settings: CServerSettings) -> int:
     """The port that was bound.  Raises `BadSettings`."""
     address = addresses.to_bind(settings.grpc, what="grpc", insecure_bind=settings.insecure_bind)
+    addresses.refuse_if_taken(address, what="grpc")  # gRPC would say it first, in lines of its own, and not why
     try:
         return server.add_insecure_port(str(address))
     except RuntimeError as error:
-        raise BadSettings(f"grpc: can't listen on {address}: is the port in use?") from error
+        raise addresses.not_bound(address, what="grpc") from error
 
 
 async def add_checks(server: grpc.aio.Server, services: Sequence[str]) -> health.aio.HealthServicer:

@@ -1,10 +1,12 @@
 """Puts QServer together: the app's projections, its journals, the database, one loop a projection and partition."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from bennu.errors import TopicMissing, Unavailable
 from bennu.log.port import Log
+from bennu.ops import partition_count
 from bennu.ops.apps import load_app
 from bennu.ops.logs import open_log
 from bennu.ops.patience import Patience
@@ -50,8 +52,10 @@ async def _work(
 ) -> None:
     topics = [f"{projections[0].app}-events-{number}" for number in range(settings.partitions)]
     await _prepare(settings, database, projections=projections)
+    checked = partial(partition_count.check, log, projections[0].app, settings.partitions)
+    await _wait_for_log(checked, readiness=running.readiness)
     for topic in topics:
-        await _wait_for_topic(log, topic, readiness=running.readiness)
+        await _wait_for_log(partial(log.bounds, topic), readiness=running.readiness)
     outside = Outside(log, database, Board(running.readiness))
     loops = [
         ProjectionLoop(projection, Partition(number, len(topics), topic), outside=outside, metrics=running.metrics)
@@ -79,12 +83,12 @@ async def _prepare(settings: QServerSettings, database: Database, *, projections
     await database.run(create)
 
 
-async def _wait_for_topic(log: Log, topic: str, *, readiness: Readiness) -> None:
-    """Return when the journal is there: whoever starts first waits for the one who makes it."""
+async def _wait_for_log(ask: Callable[[], Awaitable[object]], *, readiness: Readiness) -> None:
+    """Return when it answers, and has what is asked for: whoever starts first waits for the one who makes it."""
     patience = Patience("the log")
     while True:
         try:
-            await log.bounds(topic)
+            await ask()
         except (TopicMissing, Unavailable) as problem:
             readiness.unmet(LOG, str(problem))
             await patience.wait(problem)

@@ -4,7 +4,7 @@ from bennu.members.group import Group, Identity
 from bennu.ops import topics
 from bennu.ops.apps import load_app
 from bennu.ops.logs import open_log
-from bennu.ops.prepare import prepare
+from bennu.ops.prepare import Told, prepare
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
 from bennu.replica.clock import SystemClock
@@ -34,7 +34,8 @@ async def main(settings: SagaSettings, running: Running) -> None:
         ]
         running.announce()
         needed = dict.fromkeys((members_log, *(topic for member in members for topic in member.topics)))
-        if not await unless(running.stop, prepare(log, needed, embedded=settings.log_is_embedded)):
+        told = Told(definitions.app.name, settings.partitions)
+        if not await unless(running.stop, prepare(log, needed, told, embedded=settings.log_is_embedded)):
             return
         if not await unless(running.stop, look_at_all(members, clock)):
             return
