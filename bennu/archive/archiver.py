@@ -139,6 +139,7 @@ class Archiver:
             try:
                 for copier in copiers:
                     await copier.open()
+                await asyncio.to_thread(self._archive.write_ends, self._ends)  # before the first segment is begun
                 return
             except OSError as problem:
                 self._observed.away(DISK, problem)

@@ -5,7 +5,8 @@
     DIR/ends                                            where the archive of each topic ends
 
 What stands behind a topic's end is not archived yet.  The ends of all topics move in one step, so that the archive is
-at each moment one that could be restored: see `history.py`.
+at each moment one that could be restored: see `history.py`.  `ends` is written before the first segment: one that is
+missing beside segments is lost, and nobody takes that for an archive of nothing.
 
 Sealed segments are behind a small port, so that an object store may keep them instead; the open one is always a file.
 Everything here blocks.
@@ -19,6 +20,8 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
+
+import msgspec
 
 from bennu.archive.limits import CHUNK_BYTES, CHUNK_RECORDS
 from bennu.archive.segment import Segment
@@ -82,17 +85,27 @@ class Archive:
         self.sealed = sealed or SealedFiles(root)
 
     def ends(self) -> dict[str, int]:
-        """By topic, the offset after the last record archived.  Raises `RecordBroken`."""
+        """By topic, the offset after the last record archived.  Raises `RecordBroken`, also where the file was lost."""
         path = self.root / ENDS
         try:
-            ends, digest = json.loads(path.read_bytes())
+            ends, digest = msgspec.json.decode(path.read_bytes(), type=tuple[dict[str, int], str])
         except FileNotFoundError:
+            self._require_no_segments()
             return {}
-        except ValueError as error:
+        except (ValueError, IsADirectoryError) as error:
             raise RecordBroken(f"{path}: not what an archiver writes: {error}") from error
         if digest != _digest(ends):
             raise RecordBroken(f"{path}: the digest is not that of the ends")
-        return dict(ends)
+        return ends
+
+    def _require_no_segments(self) -> None:
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else ()
+        if with_segments := [folder.name for folder in folders if self.segments(folder.name)]:
+            raise RecordBroken(
+                f"{self.root / ENDS} is lost, but there are segments of {', '.join(with_segments)}: it says how far "
+                "each topic is archived, so nothing is read or written without it; put it back from a copy of this "
+                "folder, or keep the folder as it is and archive to a new one"
+            )
 
     def write_ends(self, ends: Mapping[str, int]) -> None:
         """In one step; durable when it returns."""
@@ -175,9 +188,14 @@ def file_name(first: int, suffix: str) -> str:
 
 
 def firsts_in(folder: Path, suffix: str) -> list[int]:
-    """First offsets of the segments of this kind."""
+    """First offsets of the segments of this kind; files with other names than ours are a stranger's."""
     paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted(int(path.stem) for path in paths if path.suffix == suffix and path.stem.isdigit())
+    return sorted(int(path.stem) for path in paths if _is_ours(path.name, suffix) and path.is_file())
+
+
+def _is_ours(name: str, suffix: str) -> bool:
+    digits = name.removesuffix(suffix)
+    return digits.isascii() and digits.isdecimal() and name == file_name(int(digits), suffix)
 
 
 def put_file(path: Path, parts: Iterable[bytes]) -> None:

@@ -31,8 +31,10 @@ def writer(root: Path, *, segment_bytes: int = 1 << 20, topic: str = TOPIC) -> T
 
 def archive(root: Path, chunks: Iterable[list[Record]], *, segment_bytes: int = 1 << 20, topic: str = TOPIC) -> Archive:
     """An archive of these records; each chunk is written at once."""
-    one = writer(root, segment_bytes=segment_bytes, topic=topic)
     found = Archive(root)
+    root.mkdir(parents=True, exist_ok=True)
+    found.write_ends(found.ends())
+    one = writer(root, segment_bytes=segment_bytes, topic=topic)
     for chunk in chunks:
         one.seal_if_due()
         one.append(chunk)

@@ -2,16 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from bennu.archive.folder import Archive
+from bennu.archive.folder import ENDS, Archive
 from bennu.archive.verify import verify
-from bennu.errors import BadSettings, JournalBroken, OffsetBeyondTail, OffsetGone
+from bennu.archive.writer import TopicWriter
+from bennu.errors import BadSettings, JournalBroken, OffsetBeyondTail, OffsetGone, RecordBroken
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.log.port import Record
 from tests.archive.archiving import Archiving, archived, archiving
@@ -40,6 +41,21 @@ class SlowLog(MemoryLog):
 def same(broker: MemoryBroker, found: Archive) -> bool:
     """Whether the archive has exactly what the log has."""
     return all([r.body for r in all_of(found, 0, topic=topic)] == broker.records(topic) for topic in TOPICS)
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    """Of all files there."""
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def killed_after(append: Callable[[TopicWriter, Sequence[Record]], None]) -> Callable[..., None]:
+    """It is done, and nothing after it."""
+
+    def appends(writer: TopicWriter, found: Sequence[Record]) -> None:
+        append(writer, found)
+        raise RuntimeError("killed")
+
+    return appends
 
 
 def test_everything_is_archived_also_over_restarts(tmp_path: Path) -> None:
@@ -184,6 +200,46 @@ def test_an_archive_of_another_log_is_not_continued(tmp_path: Path) -> None:
         with pytest.raises(BadSettings, match=f"{COMMANDS}: the record at offset 2 is another one"):
             await Archiving(tmp_path, log, [COMMANDS]).run(once=True)
         assert Archive(tmp_path).bounds(COMMANDS) == (0, 3)
+
+    run(body())
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_an_archive_whose_ends_were_lost_is_not_continued(tmp_path: Path, once: bool) -> None:
+    """Nothing is touched: the log may have no other copy of what is archived."""
+
+    async def body() -> None:
+        broker = MemoryBroker()
+        log = MemoryLog(broker)
+        await log.create(COMMANDS)
+        for one in records(0, 5):
+            await log.append(COMMANDS, one.body)
+        archive(tmp_path, [records(0, 3)])
+        broker.expire_before(COMMANDS, 3)
+        (tmp_path / ENDS).unlink()
+        before = contents(tmp_path)
+        with pytest.raises(RecordBroken, match=f"{tmp_path / ENDS} is lost"):
+            await Archiving(tmp_path, log, [COMMANDS]).run(once=once)
+        assert contents(tmp_path) == before
+
+    run(body())
+
+
+def test_ends_are_there_before_the_first_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archiver that is killed in its first step leaves what the next one goes on with."""
+
+    async def body() -> None:
+        log = MemoryLog(MemoryBroker())
+        await log.create(COMMANDS)
+        await log.append(COMMANDS, b"record 0")
+        work = Archiving(tmp_path, log, [COMMANDS])
+        with monkeypatch.context() as patch:
+            patch.setattr(TopicWriter, "append", killed_after(TopicWriter.append))
+            with pytest.raises(ExceptionGroup):
+                await work.run(once=True)
+        assert work.archive.segments(COMMANDS)
+        await Archiving(tmp_path, log, [COMMANDS]).run(once=True)
+        assert all_of(work.archive, 0) == records(0, 1)
 
     run(body())
 

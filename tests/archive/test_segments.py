@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bennu.archive.folder import ENDS, OPEN, SEALED, Archive
-from bennu.archive.verify import verify_topic
+from bennu.archive.verify import verify, verify_topic
 from bennu.archive.writer import held
 from bennu.errors import BadSettings, RecordBroken
 from tests.archive.files import TOPIC, all_of, archive, record, records, segment_file, writer
@@ -100,6 +100,37 @@ def test_spoilt_ends_are_named(tmp_path: Path) -> None:
         (tmp_path / ENDS).write_bytes(spoilt)
         with pytest.raises(RecordBroken, match=str(tmp_path / ENDS)):
             found.ends()
+
+
+@pytest.mark.parametrize("content", [b"", b"5", b"[]", b"[1, 2]", b'[{"a": "b"}, ""]', b"[5, 6, 7]", b"[" * 9999])
+def test_ends_of_another_form_are_named(tmp_path: Path, content: bytes) -> None:
+    """Whatever stands there instead."""
+    (tmp_path / ENDS).write_bytes(content)
+    with pytest.raises(RecordBroken, match=f"{tmp_path / ENDS}: "):
+        Archive(tmp_path).ends()
+
+
+@pytest.mark.parametrize("segment_bytes", [1, 1 << 20])
+def test_ends_that_were_lost_are_named_and_nothing_is_taken_for_empty(tmp_path: Path, segment_bytes: int) -> None:
+    """Whoever took the segments for what a killed archiver had left behind would delete all that is archived."""
+    found = archive(tmp_path, [[one] for one in records(0, 3)], segment_bytes=segment_bytes)
+    (tmp_path / ENDS).unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / TOPIC).iterdir()}
+    for look in (found.topics, lambda: verify(found), lambda: found.bounds(TOPIC), lambda: writer(tmp_path)):
+        with pytest.raises(RecordBroken, match=rf"{tmp_path / ENDS} is lost, but there are segments of {TOPIC}"):
+            look()
+    assert {path: path.read_bytes() for path in (tmp_path / TOPIC).iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["7.segment", "\N{SUPERSCRIPT TWO}.segment", ".segment", f"{1:021}.open", "-1.open"])
+def test_a_strangers_file_among_the_segments_is_passed_over(tmp_path: Path, name: str) -> None:
+    """An archiver's names are of one form, and nothing else is read."""
+    found = archive(tmp_path, [records(0, 3)])
+    (tmp_path / TOPIC / name).write_bytes(b"?")
+    (tmp_path / TOPIC / f"{2:020}.segment").mkdir()
+    assert verify_topic(found, TOPIC).records == 3
+    assert all_of(found, 0) == records(0, 3)
+    assert all_of(archive(tmp_path, [records(3, 4)]), 0) == records(0, 4)
 
 
 @pytest.mark.parametrize("suffix", [OPEN, SEALED])
