@@ -1,5 +1,8 @@
 """Writing one topic's archive: what `append` wrote is on the disk, and archived once the topic's end moves there.
 
+What stands behind the end, left there by a writer that was killed, gives way to the first record that is appended, and
+not before: the log may no longer have it, should `ends` be an older one than the segments.
+
 Everything here blocks; one thread uses a writer.
 """
 
@@ -57,10 +60,12 @@ class TopicWriter:
         self.folder = archive.root / topic
         self._sizes = sizes
         self._open: _Open | None = None
+        self._behind: list[Path] = []
+        """Segments that begin behind the end."""
         self._blank = history.carried()
 
     def open(self, end: int) -> None:
-        """Go on at `end`, where the archive of the topic ends; what was written behind it is cut off.
+        """Go on at `end`, where the archive of the topic ends; what was written behind it is not looked at.
 
         Raises `RecordBroken` where something before it is missing or spoilt, `OSError`.
         """
@@ -76,7 +81,7 @@ class TopicWriter:
             raise RecordBroken(f"{self.folder}: archived up to offset {end}, but there is no segment of it")
 
     def _kept(self, end: int) -> list[Found]:
-        found = self._archive.segments(self.topic)
+        found, self._behind = self._archive.segments(self.topic), []
         for segment in [*found]:
             path = self.folder / file_name(segment.first, OPEN)
             if segment.sealed and segment.first >= end:
@@ -85,8 +90,7 @@ class TopicWriter:
                     f"{end}, says {self._archive.root / ENDS}"
                 )
             if not segment.sealed and segment.first >= end:
-                path.unlink()
-                sync_folder(self.folder)
+                self._behind.append(path)
                 found.remove(segment)
             elif not segment.sealed and segment is not found[-1]:
                 raise RecordBroken(f"{path}: open, but it is not the last")
@@ -118,13 +122,15 @@ class TopicWriter:
             self._written(record)
 
     def _begin(self, first: int) -> None:
+        while self._behind:
+            self._behind.pop().unlink()
         header = Header(self.topic, first, time.time_ns() // 1_000_000, self.history.carried())
         self._open = _Open.new(self.folder / file_name(first, OPEN), header)
         sync_folder(self.folder)
 
     def seal_if_due(self) -> None:
         """Seal the open segment when it is large or old enough; only when all in it is archived."""
-        if self._open is None:
+        if self._open is None or self._open.goes_on:
             return
         age_s = time.time() - self._open.made_at_ms / 1000
         if self._open.size >= self._sizes.segment_bytes or age_s >= self._sizes.segment_age_s:
@@ -150,6 +156,8 @@ class _Open:
         self.made_at_ms = header.made_at_ms
         self.size = 0
         self.digest = new_digest()
+        self.goes_on = False
+        """Something stands behind `size`, which the next `write` cuts off."""
         self._before = b""
 
     @classmethod
@@ -161,19 +169,23 @@ class _Open:
 
     @classmethod
     def again(cls, path: Path, segment: Segment) -> "_Open":
-        """Go on with one that was read as far as it is archived; the rest is cut off."""
+        """Go on with one that was read as far as it is archived."""
+        done = footer(segment.next_offset - segment.header.first, segment.next_offset, segment.digest.digest())
         with ExitStack() as undo:
             file = undo.enter_context(FileIO(path, "r+"))
-            file.truncate(segment.size)
             file.seek(segment.size)
-            os.fsync(file.fileno())
+            rest = file.read(len(done) + 1)
+            file.seek(segment.size)
             undo.pop_all()
         opened = cls(path, file, segment.header)
         opened.size, opened.digest = segment.size, segment.digest
+        opened.goes_on = not done.startswith(rest)  # a footer that was begun is no record: it is written again
         return opened
 
     def write(self, content: bytes) -> None:
         """At the end, and on the disk when it returns.  Raises `OSError`; then the file is to be opened again."""
+        self.file.truncate(self.size)
+        self.goes_on = False
         content, self._before = self._before + content, b""
         rest = memoryview(content)
         while rest:

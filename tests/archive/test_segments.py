@@ -21,7 +21,7 @@ def test_reading_begins_at_any_offset_and_crosses_segments(tmp_path: Path) -> No
 
 
 def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_the_last_record(tmp_path: Path) -> None:
-    """What was written and not archived yet, whole or torn, is cut off and written again; what is archived stays."""
+    """What was written and not archived yet, whole or torn, is written again; what is archived stays."""
     archive(tmp_path, [records(0, 3)])
     path, ends = segment_file(tmp_path, OPEN), (tmp_path / ENDS).read_bytes()
     before = path.stat().st_size
@@ -36,7 +36,7 @@ def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_the_last_record(tmp_pat
         one = writer(tmp_path)
         one.close()
         assert one.next_offset == 3
-        assert path.stat().st_size == before
+        assert path.read_bytes() == whole[:size]
         assert all_of(archive(tmp_path, [[record(3), record(4)]]), 0) == records(0, 5)
 
 
@@ -47,15 +47,18 @@ def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_a_header(tmp_path: Path
     one.seal_if_due()
     one.append(records(1, 2))
     one.close()
-    path = segment_file(tmp_path, OPEN)
+    path, ends = segment_file(tmp_path, OPEN), (tmp_path / ENDS).read_bytes()
     whole = path.read_bytes()
     for size in range(len(whole) + 1):
         path.write_bytes(whole[:size])
+        (tmp_path / ENDS).write_bytes(ends)
         assert all_of(Archive(tmp_path), 0) == records(0, 1)
         one = writer(tmp_path)
         one.close()
         assert one.next_offset == 1
-        assert not path.exists()
+        assert path.read_bytes() == whole[:size]
+        (tmp_path / ENDS).write_bytes(ends)
+        assert all_of(archive(tmp_path, [records(1, 3)]), 0) == records(0, 3)
 
 
 def test_an_archiver_goes_on_after_a_kill_at_any_byte_of_a_footer(tmp_path: Path) -> None:
@@ -119,6 +122,19 @@ def test_ends_that_were_lost_are_named_and_nothing_is_taken_for_empty(tmp_path: 
     for look in (found.topics, lambda: verify(found), lambda: found.bounds(TOPIC), lambda: writer(tmp_path)):
         with pytest.raises(RecordBroken, match=rf"{tmp_path / ENDS} is lost, but there are segments of {TOPIC}"):
             look()
+    assert {path: path.read_bytes() for path in (tmp_path / TOPIC).iterdir()} == before
+
+
+@pytest.mark.parametrize("end", [3, 4])
+def test_what_stands_behind_ends_that_are_too_old_stays(tmp_path: Path, end: int) -> None:
+    """It may be in no log any more, so it is not cut off before its successor is at hand; nor is it sealed in."""
+    archive(tmp_path, [records(0, 2), records(2, 3)], segment_bytes=1)
+    found = archive(tmp_path, [records(3, 5)], segment_bytes=1)
+    before = {path: path.read_bytes() for path in (tmp_path / TOPIC).iterdir()}
+    found.write_ends({TOPIC: end})
+    one = writer(tmp_path, segment_bytes=1)
+    one.seal_if_due()
+    one.close()
     assert {path: path.read_bytes() for path in (tmp_path / TOPIC).iterdir()} == before
 
 
