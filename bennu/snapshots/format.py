@@ -69,14 +69,16 @@ def digest_of(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def decode_header(raw: bytes) -> Header:
+def decode_header(raw: object) -> Header:
     """Raises `Unfit` for one that was changed since, or is of a format that this version of Bennu does not know."""
+    if not isinstance(raw, bytes):
+        raise Unfit(f"its header is not of bytes, but of type {type(raw).__name__}: the column was changed")
     try:
         found = _decode_version(raw).format_version
         if found != FORMAT_VERSION:
             raise Unfit(f"it has format {found}, and this version of Bennu reads format {FORMAT_VERSION}")
         header = _decode_header(raw)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:  # msgspec's own is a ValueError, and so is text that is none
         raise Unfit(f"its header can't be read: {error}") from error
     if header.digested() != header:
         raise Unfit("its header was changed since: the digest differs")
@@ -142,8 +144,10 @@ class Slices:
         self._expected = iter(header.chunks)
         self._held = bytearray()
 
-    def of(self, chunk: bytes) -> Iterator[bytes]:
+    def of(self, chunk: object) -> Iterator[bytes]:
         """Those that end in this chunk.  Raises `Unfit` for one that is not the next."""
+        if not isinstance(chunk, bytes):
+            raise Unfit(f"a chunk is not of bytes, but of type {type(chunk).__name__}: the column was changed")
         expected = next(self._expected, None)
         if expected is None:
             raise Unfit("it has more chunks than its header says")

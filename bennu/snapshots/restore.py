@@ -125,12 +125,18 @@ def _hole(topic: str, first: int, behind: _Behind | None) -> OffsetGone:
 
 
 async def _load(store: SnapshotStore, stored: Stored, into: tuple[Header, ReplicaState], *, turn: Turn) -> None:
-    """Each chunk is checked before it is looked at; others get a turn after each slice."""
+    """Each chunk is checked before it is looked at; others get a turn after each slice.
+
+    Raises `Unfit`, also where Postgres can't read its chunks: those of another one may be whole.
+    """
     header, state = into
     load, slices = state.load(header.forms), Slices(header)
-    async with aclosing(store.chunks(stored)) as chunks:
-        async for chunk in chunks:
-            for piece in slices.of(chunk):
-                load(piece)
-                await turn()
+    try:
+        async with aclosing(store.chunks(stored)) as chunks:
+            async for chunk in chunks:
+                for piece in slices.of(chunk):
+                    load(piece)
+                    await turn()
+    except StoreRefused as refusal:
+        raise Unfit(f"its chunks can't be read: {refusal}") from refusal
     slices.end()

@@ -127,6 +127,24 @@ def test_chunks_that_are_missing_or_in_disorder_are_found(
         loaded(draft.header(), spoil(chunks))
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        "text",
+        7,
+        b"",
+        b"\x81\xa1\xff\x01",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x82\xaeformat_version\x01\xa1a" + b"\x91" * 9999,
+    ],
+)
+def test_a_header_that_is_none_is_passed_over(raw: object) -> None:
+    """Whatever Postgres gives, a process that starts does not end there."""
+    with pytest.raises(Unfit, match="its header"):
+        decode_header(raw)
+
+
 def test_another_format_is_passed_over() -> None:
     """Also one that this version can't even decode."""
     raw = msgspec.msgpack.encode({"format_version": 2, "whatever": [1]})

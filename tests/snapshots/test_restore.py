@@ -154,6 +154,19 @@ async def moved_on(connection: "asyncpg.Connection[asyncpg.Record]", number: int
     await header(position=position._replace(offset=position.offset + 1000))(connection, number)
 
 
+def altered(table: str, change: str) -> Spoil:
+    """A table that is not as it was made, in all its rows."""
+    return lambda connection, _: connection.execute(f"ALTER TABLE bennu.{table} {change}")
+
+
+def gone(table: str, column: str, key: str) -> Spoil:
+    """A column of its rows holds nothing."""
+    return lambda connection, number: connection.execute(
+        f"ALTER TABLE bennu.{table} ALTER COLUMN {column} DROP NOT NULL; "
+        f"UPDATE bennu.{table} SET {column} = NULL WHERE {key} = {number}"
+    )
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -162,6 +175,8 @@ async def moved_on(connection: "asyncpg.Connection[asyncpg.Record]", number: int
         (flip(-1), "a chunk was changed since"),
         (truncate, "it is truncated"),
         (spoil_header, "its header"),
+        (gone("snapshots", "header", "id"), "its header is not of bytes"),
+        (gone("snapshot_chunks", "body", "snapshot"), "a chunk is not of bytes"),
         (header(format_version=2), "it has format 2"),
         (header(app="shop"), "it is one of app `shop`"),
         (header(topic="bank-events-1"), "it is one of app `bank`, bank-events-1"),
@@ -183,6 +198,30 @@ def test_one_that_cannot_be_used_is_passed_over_for_an_older_one(scene: Scene, s
         assert begun.restored is not None
         assert begun.restored.position.offset == offsets[0]
         await scene.check(begun)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (altered("snapshots", "ALTER COLUMN header TYPE text USING encode(header, 'hex')"), "its header is not of"),
+        (altered("snapshots", "ALTER COLUMN header TYPE int USING length(header)"), "its header is not of bytes"),
+        (altered("snapshot_chunks", "ALTER COLUMN body TYPE text USING encode(body, 'hex')"), "a chunk is not of"),
+        (altered("snapshot_chunks", "DROP COLUMN body CASCADE"), "its chunks can't be read"),
+        (altered("snapshot_chunks", "ALTER COLUMN number TYPE text"), ""),
+    ],
+)
+def test_a_table_that_was_altered_is_no_reason_to_crash(scene: Scene, spoil: Spoil, said: str) -> None:
+    """Each snapshot in it is passed over, unless it can be used all the same."""
+
+    async def work() -> None:
+        await scene.snapshots(2)
+        await scene.spoil(spoil)
+        begun = await scene.begin()
+        assert [reason for reason in begun.reasons if said not in reason] == []
+        assert len(begun.reasons) == (2 if said else 0)
+        assert (begun.restored is None) == bool(said)
 
     asyncio.run(work())
 
