@@ -41,7 +41,7 @@ OPTIONS = (
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_EVERY_MS // 2),
+    ("grpc.http2.min_ping_interval_without_data_ms", PING_EVERY_MS // 2),
 )
 
 
