@@ -14,6 +14,7 @@ from bennu.errors import BennuError
 from bennu.log.port import Log, Record
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
+from bennu.ops.topics import numbered_sources
 from bennu.replica.batch import OpenBatch
 from bennu.replica.fold import AggregateFold
 from bennu.replica.history import Judged
@@ -96,7 +97,8 @@ class Participants:
     ) -> bytes:
         """The newest record of the command log: the record of its batch.  `refuse`: refuse all of it by fiat."""
         topic = f"{self.app.name}-commands-{number}"
-        reader = CommandLogReader(self.app, topic, (number, self.partitions), observed=self._observed)
+        sources = numbered_sources(self.app.name, self.partitions)
+        reader = CommandLogReader(self.app, topic, (number, self.partitions), observed=self._observed, sources=sources)
         submission = reader.submission(self._intake, len(commands) - 1, commands[-1])
         if refuse:
             submission.commands = [_refused(command) for command in submission.commands]

@@ -27,6 +27,11 @@ def histories(app_name: str, partitions: int) -> Iterator[str]:
             yield f"{app_name}-{kind}-{number}"
 
 
+def numbered_sources(app_name: str, partitions: int) -> frozenset[str]:
+    """Whose numbered commands are taken from its command logs: so far those of its own sagas' journals."""
+    return frozenset(f"{app_name}-saga-{number}" for number in range(partitions))
+
+
 def journals(app_name: str, partitions: int) -> Iterator[str]:
     """Those of them that say how many partitions the app has, once they have begun."""
     return (name for name in histories(app_name, partitions) if is_journal(name))

@@ -70,8 +70,14 @@ def test_a_command_without_an_id_is_named_by_its_place(server: Server) -> None:
         CommandBatch(format_version=1, types=["x" * 4_000_000], payloads=[b""], type_indexes=[0]).SerializeToString(),
         numbered(1, "long-stream", source="x" * 4_000_000),
         numbered(0, "number-none"),
+        numbered(1, "nobody-1", source="somebody"),
+        numbered(5, "nobody-5", source="somebody"),
+        numbered(5, "no-partition", source="bank-saga-2"),
     ],
-    ids=["noise", "no payloads", "format", "type index", "long type", "long stream", "number 0"],
+    ids=[
+        *("noise", "no payloads", "format", "type index", "long type", "long stream"),
+        *("number 0", "stranger", "stranger with a gap", "no saga of this app"),
+    ],
 )
 def test_garbage_is_counted_logged_and_passed_over(server: Server, body: bytes) -> None:
     """A record that is no batch of commands moves the position and nothing else; the next one is taken."""

@@ -25,7 +25,7 @@ from bennu_cserver.routes import Routes, batch_no_of
 from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply
 from tests.simulation.logs import ProcessLog
 from tests.simulation.peers import Neighbours, SimulatedPeers
-from tests.simulation.said import Command
+from tests.simulation.said import Command, other_saga
 
 ORIGIN = Origin(actor="simulation")
 CLOCK: ContextVar[SimulatedClock] = ContextVar("CLOCK")
@@ -64,6 +64,8 @@ class Process:
         candidate = Candidate(node=name, window_count=window_count, window_age_ms=7 * 24 * 3600 * 1000)
         self.node = Node(self.log, candidate, self.group_of("cserver"))
         self.members = [Member(app, (n, partitions), node=self.node, intake=INTAKE) for n in range(partitions)]
+        for member in self.members:  # beside its own, that of an app whose sagas command this one
+            member.numbered_sources |= {other_saga(member.number)}
         self.peers = SimulatedPeers(neighbours, random)
         self.routes = Routes(app, self.members, group=self.node.group, peers=self.peers)
         neighbours[self.label] = self

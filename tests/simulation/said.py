@@ -12,6 +12,11 @@ from google.rpc.status_pb2 import Status
 from bank.app import app
 
 
+def other_saga(number: int) -> str:
+    """The journal of an app of which nothing is simulated but its numbered commands to this partition."""
+    return f"other-saga-{number}"
+
+
 class Key(NamedTuple):
     """An attempted command: its id and the digest of its type and payload."""
 

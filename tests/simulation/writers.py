@@ -9,7 +9,7 @@ from bennu.errors import AppendRefused, AppendUnknown
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from tests.simulation.clients import bank_command, new_id
 from tests.simulation.logs import ProcessLog
-from tests.simulation.said import Command, command_of
+from tests.simulation.said import Command, command_of, other_saga
 from tests.simulation.world import ACCOUNTS, World
 
 
@@ -42,7 +42,7 @@ class NumberedWriter:
         self._number = number
         self._topic = world.commands_topic(number)
         self._log = ProcessLog(world.broker, world.random)
-        self.source = f"other-saga-{number}"
+        self.source = other_saga(number)
         self.commands: list[Command] = []
         self._records: list[bytes] = []
         self._withdrawals: list[Command] = []

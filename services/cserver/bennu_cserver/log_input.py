@@ -1,6 +1,6 @@
 """The command log of a partition as input: records become submissions, in order, once each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import aclosing
 
 import structlog
@@ -29,8 +29,10 @@ class GarbageRecord(Exception):
 class CommandLogReader:
     """Feeds one partition.  Its position is journaled with the effects, so each record counts once."""
 
-    def __init__(self, app: App, topic: str, place: tuple[int, int], *, observed: Observed) -> None:
+    def __init__(self, app: App, topic: str, place: tuple[int, int], *, observed: Observed, sources: Set[str]) -> None:
+        """`sources`: whose numbered streams are taken; a gap in one of them stops the service, so nobody else's are."""
         self._app = app
+        self._sources = sources
         self._topic = topic
         self._number, self._partitions = place
         self._observed = observed
@@ -48,6 +50,8 @@ class CommandLogReader:
         """The record's commands; none if it is garbage, so that only the position moves."""
         try:
             batch = parse_commands(body)
+            if batch.source and batch.source not in self._sources:
+                raise GarbageRecord(f"no numbered commands are taken from {batch.source!r}")
             commands = [self._command(intake, batch, i, offset=offset) for i in range(len(batch.payloads))]
         except GarbageRecord as error:
             logger.warning(

@@ -5,6 +5,7 @@ import asyncio
 from bennu.domain.app import App
 from bennu.errors import Unavailable
 from bennu.limits import LOG_LOOK_MS
+from bennu.ops import topics
 from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
 from bennu.replica.member import Member as AnyMember
@@ -22,6 +23,7 @@ class Member(AnyMember[AggregateFold, Partition, Observed]):
         """`place`: number of the partition, and how many there are."""
         super().__init__(f"{app.name}-events-{place[0]}", place, node=node)
         self.commands_topic = f"{app.name}-commands-{place[0]}"
+        self.numbered_sources = topics.numbered_sources(app.name, place[1])
         self._app = app
         self._intake = intake
         self.pauses = node.pauses
@@ -42,7 +44,10 @@ class Member(AnyMember[AggregateFold, Partition, Observed]):
 
     async def beside(self, partition: Partition, observed: Observed) -> None:
         """Read the command log; look whether the log is there, for a leader without commands would not notice."""
-        reader = CommandLogReader(self._app, self.commands_topic, (self.number, self.partitions), observed=observed)
+        place = self.number, self.partitions
+        reader = CommandLogReader(
+            self._app, self.commands_topic, place, observed=observed, sources=self.numbered_sources
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(reader.feed(self.log, partition, self._intake))
             group.create_task(self._look_at_the_log(observed))
