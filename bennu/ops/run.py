@@ -3,7 +3,8 @@
     if __name__ == "__main__":
         sys.exit(run_service(QServerSettings, main))
 
-Exit codes: 0 asked to stop; 70 a `Final` error; 78 settings that make no sense; 1 anything else, with its traceback.
+Exit codes: 0 asked to stop; 70 a `Final` error; 78 settings that make no sense; 1 a peer that is away, where nobody
+waits for it, and anything else, with its traceback.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import TypeVar
 import structlog
 import uvloop
 
-from bennu.errors import BadSettings, Final
+from bennu.errors import BadSettings, Final, Unavailable
 from bennu.ops import addresses, logging
 from bennu.ops.addresses import Address
 from bennu.ops.limits import GRACEFUL_STOP_S, HARD_STOP_S
@@ -134,10 +135,13 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _report(error: Exception) -> int:
     """Say why the process ends; the code to end with."""
-    final = [leaf for leaf in leaves(error) if isinstance(leaf, Final)]
-    if not final:
+    found = list(leaves(error))
+    final = [leaf for leaf in found if isinstance(leaf, Final)]
+    if not final and not all(isinstance(leaf, Unavailable) for leaf in found):
         logger.error("crashed", exc_info=error)
         return EXIT_CRASHED
-    worst = next((leaf for leaf in final if isinstance(leaf, BadSettings)), final[0])
+    worst = next((leaf for leaf in final if isinstance(leaf, BadSettings)), (final or found)[0])
     logger.error("stopped", error=type(worst).__name__, reason=str(worst))
+    if not final:
+        return EXIT_CRASHED
     return EXIT_BAD_SETTINGS if isinstance(worst, BadSettings) else EXIT_FINAL

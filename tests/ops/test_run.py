@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 
-from bennu.errors import BadSettings, RecordBroken
+from bennu.errors import BadSettings, RecordBroken, Unavailable
 from bennu.ops import addresses
 from bennu.ops.run import EXIT_BAD_SETTINGS, EXIT_CRASHED, EXIT_FINAL, EXIT_OK, Running, run_service
 from bennu.ops.settings import ServiceSettings
@@ -56,9 +56,17 @@ def test_a_final_error_is_said_once(
     assert lines[0]["reason"]
 
 
-def test_a_crash_comes_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_peer_that_is_away_is_no_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a service does not wait for it, one line says who is away: exit 1."""
+    code, lines = ended(Unavailable("bank-events-0: no route"), capsys)
+    assert code == EXIT_CRASHED
+    assert [(line["event"], line.get("reason")) for line in lines] == [("stopped", "bank-events-0: no route")]
+
+
+@pytest.mark.parametrize("beside", [[], [Unavailable("away")]])
+def test_a_crash_comes_with_its_traceback(capsys: pytest.CaptureFixture[str], beside: list[Exception]) -> None:
     """What nobody named is a bug: exit 1, and where it was."""
-    code, lines = ended(ZeroDivisionError("oops"), capsys)
+    code, lines = ended(ExceptionGroup("one", [ZeroDivisionError("oops"), *beside]), capsys)
     assert (code, lines[0]["event"]) == (EXIT_CRASHED, "crashed")
     assert "ZeroDivisionError: oops" in str(lines[0]["exception"])
 
