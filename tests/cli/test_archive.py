@@ -109,6 +109,32 @@ def test_a_backup_of_nothing_fails(tmp_path: Path) -> None:
     assert not (tmp_path / "typo").exists()
 
 
+def test_a_backup_of_a_log_that_is_away_fails_in_a_sentence(tmp_path: Path) -> None:
+    """Exit code 1, which a script heeds, and who is away; no traceback."""
+    command = ("archive", "--app", BANK, "--log", "rocketmq://127.0.0.1:1", "--to", tmp_path / "archive", "--once")
+    ended = run_command(command, folder=tmp_path)
+    last = json.loads(ended.err.splitlines()[-1])
+    assert (ended.code, last["event"], last["error"]) == (1, "stopped", "Unavailable")
+    assert last["reason"].startswith("bank-events-0: nothing for ")
+
+
+def test_ends_that_were_lost_stop_every_command(tmp_path: Path, archived: Path, log_url: str) -> None:
+    """Exit code 70 and what is lost, and nothing is touched."""
+    (archived / "ends").unlink()
+    before = {path: path.read_bytes() for path in archived.rglob("*") if path.is_file()}
+    for command in (
+        ("archive", "verify", "--from", archived),
+        ("restore", "--log", f"sqlite:{tmp_path / 'other'}", "--from", archived),
+        ("archive", "--app", BANK, "--log", log_url, "--to", archived, "--once"),
+    ):
+        ended = run_command(command, folder=tmp_path)
+        assert ended.code == 70
+        assert f"{archived / 'ends'} is lost, but there are segments of bank-commands-0, " in ended.err
+        assert "Traceback" not in ended.err
+    assert {path: path.read_bytes() for path in archived.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("partitions", "code", "said"),
     [
