@@ -192,6 +192,7 @@ class Routes:
             except Unsettled as unsettled:
                 if unsettled.reply is not UNKNOWN:
                     raise
+                led_until_s = now_s()  # an attempt may take longer than anybody waits for a leader
             if claim is None and self._group.leaving:
                 break
             if self._leader(number) == (partition, claim):
