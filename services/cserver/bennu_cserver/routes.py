@@ -31,6 +31,7 @@ from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.member import Member
 from bennu_cserver.peers import Peers
 from bennu_cserver.replies import UNKNOWN, overloaded, reply_of, status
+from bennu_cserver.shares import Shares
 from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class Routes:
         self.topics = frozenset(member.topic for member in members)
         self._group = group
         self._peers = peers
-        self._elsewhere = 0
+        self._elsewhere = Shares(ELSEWHERE_COMMANDS)
         """Commands that wait for another process, or for one to lead."""
         self._changes: dict[int, asyncio.Task[None]] = {}
         self._told = [0] * len(members)
@@ -118,18 +119,15 @@ class Routes:
     async def _submit_elsewhere(
         self, number: int, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller
     ) -> Answered:
-        if self._elsewhere >= ELSEWHERE_COMMANDS:
+        if self._elsewhere.full(caller.client):
             raise Unsettled(overloaded(RETRY_HINT_MS))
-        self._elsewhere += len(commands)
-        try:
+        with self._elsewhere.held(caller.client, len(commands)):
             return await self._until_settled(
                 number,
                 lambda partition: local.decide(partition, commands, size_bytes, caller=caller),
                 lambda claim: self._peers.execute(claim.address, commands, caller),
                 deadline_s=caller.deadline_s,
             )
-        finally:
-            self._elsewhere -= len(commands)
 
     async def ask(
         self, rule: QueryRule, query: Message, wanted: Wanted = ANYTHING, *, caller: Caller = ANYBODY
