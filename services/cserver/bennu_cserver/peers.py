@@ -91,7 +91,8 @@ class Peers:
             raise Unsettled(UNKNOWN) from error
         if NOBODY_KNOWS in answer.codes:
             raise Unsettled(UNKNOWN)
-        return ((answer.codes[0], answer.replies[0]), answer.dry_runs[0]), answer.positions[0]
+        position = answer.positions[0] if answer.positions else ""  # none when it was refused for want of room
+        return ((answer.codes[0], answer.replies[0]), answer.dry_runs[0]), position
 
     async def ask(self, address: str, query: Message, *, linearizable: bool, caller: Caller) -> tuple[Reply, str]:
         """Have a query answered there.  Raises `Unsettled`."""
