@@ -1,10 +1,13 @@
 """Commands in columns, as they travel: see `CommandBatch`."""
 
+import re
 from collections.abc import Iterable
 
 from bennu.v1.command_pb2 import CommandBatch
 
 COMMANDS_FORMAT_VERSION = 1
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""No command id has any: not every database takes them all, and no line of a logger shows them."""
 
 
 def command_batch(commands: Iterable[tuple[str, str, bytes]]) -> CommandBatch:

@@ -113,6 +113,14 @@ def test_what_can_not_be_decided_is_journaled_as_rejected(server: Server) -> Non
     }
 
 
+def test_an_id_with_control_characters_is_not_journaled(server: Server) -> None:
+    """The rejection stands under the command's place: whoever follows the journal may keep ids in a database."""
+    taken = server.write(batch_of([DEPOSIT], ["zero\0"]).SerializeToString())
+    (command_id,) = taken.command_ids
+    assert reasons(taken) == {command_id: "invalid_argument"}
+    assert command_id == f"bank-commands-0/{taken.inputs[0].offset - 1}/0"
+
+
 def test_an_internal_command_is_taken_from_the_log(server: Server) -> None:
     """What no client may call is decided when it comes by log."""
     command = WithdrawForTransfer(account="e", transfer="t", amount_minor=1, currency="EUR")

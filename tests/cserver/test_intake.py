@@ -104,6 +104,15 @@ def test_the_same_command_has_the_same_digest() -> None:
     assert as_withdrawal.digest != prepared(DEPOSIT).digest
 
 
+@pytest.mark.parametrize("command_id", ["zero\0", "line\n", "\x7f", "\x85"])
+def test_a_command_id_has_no_control_characters(command_id: str) -> None:
+    """Postgres can hold no zero byte; the refusal names the id."""
+    with pytest.raises(Refused, match="control characters") as refused:
+        prepared(DEPOSIT, command_id)
+    assert b"idempotency-key" in refused.value.reply[1]
+    assert prepared(DEPOSIT, "Überweisung 1").command_id == "Überweisung 1"
+
+
 def uuid7_at(ahead_ms: int) -> str:
     """A UUIDv7 made so much ahead of the intake's clock."""
     text = f"{CLOCK.wall_us() // 1000 + ahead_ms:012x}"

@@ -1,11 +1,15 @@
 """The ids of sagas' commands are theirs: nobody can answer for one by being there first."""
 
+import re
 from itertools import chain
 
 from bank.v1.commands_pb2 import Deposit
 from bennu.log.memory import MemoryLog
 from bennu.v1.command_pb2 import CommandBatch
 from bennu.wire.partitioning import partition_of
+from bennu_saga.issuing import command_id_of
+from bennu_saga.moves import Move
+from bennu_saga.state import FORWARD
 from tests.saga.world import PARTITIONS, START_MINOR, World, issued, simulated
 from tests.simulation.said import command_of
 
@@ -48,3 +52,9 @@ async def thief(world: World) -> None:
 def test_nobody_answers_for_a_sagas_command() -> None:
     """A client that uses such an id is refused, a record of the log is journaled as refused under its own place."""
     simulated(SEED, thief)
+
+
+def test_a_sagas_command_id_has_no_control_characters() -> None:
+    """CServer takes no such id, so a key that has some stands in it as a digest."""
+    found = command_id_of("TransferSaga:t\0\n", "0-1", Move(FORWARD))
+    assert re.fullmatch("saga:[0-9a-f]{24}:0-1:0f", found)

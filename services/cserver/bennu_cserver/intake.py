@@ -19,6 +19,7 @@ from bennu.limits import (
 from bennu.replica.window import is_uuid7
 from bennu.v1 import options_pb2
 from bennu.v1.command_pb2 import Origin
+from bennu.wire.commands import CONTROL_CHARACTER
 from bennu_cserver.origins import origin_in, problem_of
 from bennu_cserver.replies import status
 from bennu_cserver.submission import Prepared, Reply
@@ -110,6 +111,8 @@ class Intake:
             raise invalid(
                 f"a command id has 1 to {MAX_COMMAND_ID_BYTES} bytes; leave it out to have one made", "idempotency-key"
             )
+        if CONTROL_CHARACTER.search(command_id):
+            raise invalid("a command id has no control characters, such as line ends or zeros", "idempotency-key")
         if is_uuid7(command_id):
             self._check_time(command_id)
         return command_id

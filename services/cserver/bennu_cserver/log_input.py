@@ -11,7 +11,7 @@ from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.limits import MAX_STREAM_NAME_BYTES, MAX_TYPE_NAME_BYTES
 from bennu.log.port import Log
 from bennu.v1.command_pb2 import CommandBatch
-from bennu.wire.commands import COMMANDS_FORMAT_VERSION
+from bennu.wire.commands import COMMANDS_FORMAT_VERSION, CONTROL_CHARACTER
 from bennu.wire.partitioning import partition_of
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
@@ -68,9 +68,9 @@ class CommandLogReader:
         type_name = batch.types[batch.type_indexes[i]]
         own_id, place = batch.command_ids[i] if batch.command_ids else "", f"{self._topic}/{offset}/{i}"
         origin = origin_at(batch, i)
-        if own_id.startswith(COMMAND_ID_PREFIX) and not batch.source:
+        if problem := _problem_of_id(own_id, batch):
             command = intake.from_log(type_name, batch.payloads[i], place, origin=origin)
-            return command._replace(rule=None, refusal=("invalid_argument", f"{own_id}: such ids are for sagas"))
+            return command._replace(rule=None, refusal=("invalid_argument", problem))
         command = intake.from_log(type_name, batch.payloads[i], own_id or place, origin=origin)
         if command.rule is not None and command.message is not None:
             belongs = partition_of(command.rule.key(command.message), self._partitions)
@@ -81,6 +81,13 @@ class CommandLogReader:
                 )
                 return command._replace(rule=None, refusal=refusal)
         return command._replace(compensates=batch.compensates[i]) if batch.compensates else command
+
+
+def _problem_of_id(own_id: str, batch: CommandBatch) -> str:
+    """Why the id may not stand in the journal, not even with a rejection."""
+    if own_id.startswith(COMMAND_ID_PREFIX) and not batch.source:
+        return f"{own_id}: such ids are for sagas"
+    return f"{own_id!r} has control characters" if CONTROL_CHARACTER.search(own_id) else ""
 
 
 def _nobody_waits(_submission: Submission, _batch_no: int) -> None:

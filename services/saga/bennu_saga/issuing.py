@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.limits import MAX_COMMAND_ID_BYTES
 from bennu.v1.saga_pb2 import SagaCommandIssued, SagaCommandRole
+from bennu.wire.commands import CONTROL_CHARACTER
 from bennu.wire.partitioning import partition_of
 from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
 from bennu_saga.moves import Move
@@ -101,6 +102,6 @@ def command_id_of(saga_id: str, instance: str, move: Move, *, attempt: int = 0) 
     """The id that follows from saga, step and attempt; the same one whoever computes it."""
     tail = f":{instance}:{move.step}{_LETTER[SagaCommandRole.ValueType(move.role)]}{attempt or ''}"
     found = f"{COMMAND_ID_PREFIX}{saga_id}{tail}"
-    if len(found.encode()) <= MAX_COMMAND_ID_BYTES:
+    if len(found.encode()) <= MAX_COMMAND_ID_BYTES and not CONTROL_CHARACTER.search(found):
         return found
     return f"{COMMAND_ID_PREFIX}{hashlib.blake2b(saga_id.encode(), digest_size=12).hexdigest()}{tail}"
