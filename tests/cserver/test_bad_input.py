@@ -78,6 +78,8 @@ def test_bytes_that_can_not_be_parsed_are_invalid(server: Server, method: str, b
         (deposit(currency="eur"), "currency"),
         (deposit(currency="EURO"), "currency"),
         (OpenAccount(account="a", currency="EUR", owner="x" * 201), "owner"),
+        (OpenAccount(account="a", currency="EUR", owner="A\0da"), "owner"),
+        (OpenAccount(account="a", currency="EUR", owner="Ada\n"), "owner"),
         (OpenAccount(account="a", currency="EUR", limit_minor=-1), "limit_minor"),
         (Withdraw(account="a", amount_minor=0, currency="EUR"), "amount_minor"),
         (Transfer(transfer="", source="a", target="b", amount_minor=1, currency="EUR"), "transfer"),

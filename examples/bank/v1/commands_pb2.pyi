@@ -28,6 +28,7 @@ class OpenAccount(_message.Message):
     LIMIT_MINOR_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     owner: _builtins.str
+    """Without control characters, of which a database may not take all."""
     currency: _builtins.str
     limit_minor: _builtins.int
     """The highest balance the account may hold; 0 is no limit."""
