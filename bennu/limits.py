@@ -45,6 +45,14 @@ THREADS_WAIT_US = 100
 """For the interpreter, which the loop has: an append waits for it five times or so, at Python's 5 ms each."""
 IDLE_TURN_US = 20
 """A turn as short as that was nobody's: an empty one takes 3 us, a step of a call 30 and more."""
+CALM_FOR_US = 200_000
+"""Who did no slice for so long does without; while work comes for such a one, the others rest ..."""
+LEFT_TO_OTHERS = 1.0
+"""... this long for each microsecond of a slice ..."""
+SLICE_US = 2_000
+"""... of which no more are counted than this ..."""
+REST_US = 1_000
+"""... once it is so much: the loop's timers are no finer."""
 
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024

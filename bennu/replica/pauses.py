@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from bennu.limits import IDLE_TURN_US, TURNS_BETWEEN_SLICES
+from bennu.limits import CALM_FOR_US, IDLE_TURN_US, LEFT_TO_OTHERS, REST_US, SLICE_US, TURNS_BETWEEN_SLICES
 
 
 def loop_us() -> int:
@@ -17,17 +17,43 @@ class Pauses:
     A call goes through a dozen turns, each of which follows from the one before, and waited for a slice in most of them
     when slices came at fixed distances.  So a slice comes after a turn in which nobody had anything to do, or after
     `TURNS_BETWEEN_SLICES`, and those who do slices come one after the other.
+
+    And while somebody is served who does without slices, those who need them leave a share of the time: a loop that is
+    never idle makes each step of a call wait, and its threads for the interpreter.  Where all need them nobody rests.
     """
 
     def __init__(self, now_us: Callable[[], int] = loop_us) -> None:
         self._now_us = now_us
         self._line = asyncio.Lock()
+        self._sliced_us: dict[str, int] = {}
+        """When each of those who do slices did the last one."""
+        self._calm_us = -CALM_FOR_US
+        """When work last came for somebody who does none."""
+        self._since_us = 0
+        self._owed_us = 0.0
 
-    async def pause(self) -> None:
+    def arrived(self, who: str) -> None:
+        """Work came in for somebody, who may need slices for it or not."""
+        now_us = self._now_us()
+        if now_us - self._sliced_us.get(who, -CALM_FOR_US) >= CALM_FOR_US:
+            self._calm_us = now_us
+
+    async def pause(self, who: str = "") -> None:
         """Return when the next slice may be done, which is to be done before anything else is awaited."""
         async with self._line:
-            for _ in range(TURNS_BETWEEN_SLICES):
-                began_us = self._now_us()
-                await asyncio.sleep(0)
-                if self._now_us() - began_us <= IDLE_TURN_US:
-                    return
+            now_us = self._now_us()
+            self._owed_us += min(now_us - self._since_us, SLICE_US) * LEFT_TO_OTHERS
+            if now_us - self._calm_us >= CALM_FOR_US:
+                self._owed_us = 0.0
+            if self._owed_us >= REST_US:
+                await asyncio.sleep(self._owed_us / 1_000_000)
+                self._owed_us = 0.0
+            await self._idle_turn()
+            self._since_us = self._sliced_us[who] = self._now_us()
+
+    async def _idle_turn(self) -> None:
+        for _ in range(TURNS_BETWEEN_SLICES):
+            began_us = self._now_us()
+            await asyncio.sleep(0)
+            if self._now_us() - began_us <= IDLE_TURN_US:
+                return

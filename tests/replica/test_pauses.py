@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from bennu.limits import IDLE_TURN_US, TURNS_BETWEEN_SLICES
+from bennu.limits import CALM_FOR_US, IDLE_TURN_US, LEFT_TO_OTHERS, TURNS_BETWEEN_SLICES
 from bennu.replica.pauses import Pauses
 from bennu.testing.loop import run
 
@@ -74,3 +74,43 @@ def test_two_slices_are_never_done_in_one_turn() -> None:
     done = run(slices_by_turn(4, 5))
     assert len(done) == 20
     assert len(set(done)) == len(done)
+
+
+async def rested_us(arrivals: bool) -> int:
+    """How long one that does slices of 500 us, a hundred of them, rests, while another is served without or is not."""
+    loop = asyncio.get_running_loop()
+    sliced_us = 0
+    pauses = Pauses(lambda: int(loop.time() * 1_000_000) + sliced_us)
+    for _ in range(100):
+        await pauses.pause("hot")
+        pauses.arrived("hot")
+        if arrivals:
+            pauses.arrived("calm")
+        sliced_us += 500
+    return int(loop.time() * 1_000_000)
+
+
+def test_a_share_is_left_to_whoever_does_without_slices() -> None:
+    """As much as is said; nothing while nobody else is there, however much comes in for the one that needs slices."""
+    assert run(rested_us(arrivals=False)) == 0
+    assert run(rested_us(arrivals=True)) >= 0.9 * 99 * 500 * LEFT_TO_OTHERS
+
+
+def test_where_all_need_slices_nobody_rests() -> None:
+    """Two that flood are not calm callers of one another: only before the other's first slice is one waited for."""
+
+    async def both() -> int:
+        loop = asyncio.get_running_loop()
+        sliced_us = 0
+        pauses = Pauses(lambda: int(loop.time() * 1_000_000) + sliced_us)
+        await pauses.pause("one")
+        await pauses.pause("two")
+        for _ in range(100):
+            for who in ("one", "two"):
+                pauses.arrived(who)
+                await pauses.pause(who)
+                sliced_us += 500
+        return int(loop.time() * 1_000_000)
+
+    assert run(both()) == 0
+    assert CALM_FOR_US > 100 * 500, "all of it is within the time that one stays known for slices"

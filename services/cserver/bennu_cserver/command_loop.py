@@ -44,6 +44,7 @@ class Partition:
         if not self._inbox.put(submission):
             return False
         self._unanswered[submission] = None
+        self._pauses.arrived(self.replica.topic)
         self._wake.set()
         return True
 
@@ -68,7 +69,7 @@ class Partition:
                 if not self._inbox or self.replica.open.full:
                     await self._wake.wait()
                 else:
-                    await self._pauses.pause()
+                    await self._pauses.pause(self.replica.topic)
                 self._wake.clear()
                 if commit is not None and commit.done():
                     commit = commit.result()
