@@ -33,6 +33,8 @@ class PlannedStep(NamedTuple):
     forward_only: bool
     success: Correlate
     refusal: Correlate
+    confirms: int = -1
+    """The step whose try this one confirms; it is left out if that was."""
 
 
 Plan = tuple[PlannedStep, ...]
@@ -69,7 +71,7 @@ class _Drawing:
         self.past = False
         """What is added comes after the pivot."""
         self._where = where
-        self._to_confirm: list[Tcc] = []
+        self._to_confirm: list[tuple[Tcc, int]] = []
 
     def add(self, part: Part, after: tuple[int, ...], *, pivot: bool = False) -> tuple[int, ...]:
         """Draw a part behind these steps; the ones that whatever follows it comes behind."""
@@ -96,11 +98,16 @@ class _Drawing:
             raise self._wrong(step.name, "there is one pivot, and it comes before this")
         if pivot and step.when is not None:
             raise self._wrong(step.name, "the pivot can't be left out, so it has no `when`")
+        if self.past and step.refusal:
+            raise self._wrong(step.name, "after the pivot there is only forward, so no event refuses it")
         if self.past and step.compensation is not None:
             raise self._wrong(step.name, "after the pivot there is only forward, so nothing compensates it")
         if step.compensation is None and step.timeout_ms and not self.past:
             raise self._wrong(step.name, "it may time out, so it needs a compensation")
         undo = None if isinstance(step.compensation, Nothing) or step.compensation is None else step.compensation
+        if step.timeout_ms < 0:
+            raise self._wrong(step.name, "timeout_ms is negative")
+        self._check_retry(step.name, step.undo_retry, of_use=True)
         self._check_retry(step.name, step.retry, of_use=bool(self.past or step.timeout_ms or step.retry.reasons))
         self.steps.append(
             PlannedStep(
@@ -123,7 +130,7 @@ class _Drawing:
     def _add_try(self, tcc: Tcc, after: tuple[int, ...]) -> tuple[int, ...]:
         if self.past:
             raise self._wrong(tcc.name, "after the pivot there is only forward, so nothing can be tried there")
-        self._to_confirm.append(tcc)
+        self._to_confirm.append((tcc, len(self.steps)))
         step = Step(
             tcc.name,
             tcc.try_,
@@ -139,8 +146,10 @@ class _Drawing:
         """From here on there is only forward: what was tried is confirmed, all at the same time."""
         self.past = True
         tried, self._to_confirm = self._to_confirm, []
-        confirms = [Step(f"{t.name}.confirm", t.confirm, retry=t.confirm_retry, when=t.when) for t in tried]
-        return tuple(end for step in confirms for end in self.add(step, after)) or after
+        for tcc, index in tried:
+            self.add(Step(f"{tcc.name}.confirm", tcc.confirm, retry=tcc.confirm_retry), after)
+            self.steps[-1] = self.steps[-1]._replace(confirms=index)
+        return tuple(range(len(self.steps) - len(tried), len(self.steps))) or after
 
     def _check_retry(self, name: str, retry: Retry, *, of_use: bool) -> None:
         if retry.limit < 0 or retry.first_ms <= 0 or retry.max_ms < retry.first_ms:
@@ -165,12 +174,15 @@ def _check(where: str, plan: Plan) -> None:
                 f"{where}: step `{step.name}` has no compensation, but step `{others[-1]}` may be refused; give it "
                 "one, or NOTHING if it changes nothing, or put it after the pivot"
             )
+    waiting: dict[str, str] = {}
     for step in plan:
-        for message in (*step.success, *step.refusal):
-            if step.success.keys() & step.refusal.keys():
+        for name in map(name_of, (*step.success, *step.refusal)):
+            if name in waiting:
                 raise BadSettings(
-                    f"{where}: step `{step.name}`: {name_of(message)} is both its success and its refusal"
+                    f"{where}: {name} decides step `{waiting[name]}` and step `{step.name}`: one event would be taken "
+                    "for the other, so each step, and its success and its refusal, need an event of their own"
                 )
+            waiting[name] = step.name
 
 
 def _beside(plan: Plan, step: PlannedStep) -> bool:

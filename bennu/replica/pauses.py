@@ -29,8 +29,7 @@ class Pauses:
         """When each of those who do slices did the last one."""
         self._calm_us = -CALM_FOR_US
         """When work last came for somebody who does none."""
-        self._since_us = 0
-        self._owed_us = 0.0
+        self._owed_us: dict[str, int] = {}
 
     def arrived(self, who: str) -> None:
         """Work came in for somebody, who may need slices for it or not."""
@@ -40,16 +39,22 @@ class Pauses:
 
     async def pause(self, who: str = "") -> None:
         """Return when the next slice may be done, which is to be done before anything else is awaited."""
+        await self._rest(who)
         async with self._line:
-            now_us = self._now_us()
-            self._owed_us += min(now_us - self._since_us, SLICE_US) * LEFT_TO_OTHERS
-            if now_us - self._calm_us >= CALM_FOR_US:
-                self._owed_us = 0.0
-            if self._owed_us >= REST_US:
-                await asyncio.sleep(self._owed_us / 1_000_000)
-                self._owed_us = 0.0
             await self._idle_turn()
-            self._since_us = self._sliced_us[who] = self._now_us()
+            self._sliced_us[who] = self._now_us()
+
+    async def _rest(self, who: str) -> None:
+        """What a slice took is owed to others, while there are any; paid once it is worth a timer."""
+        now_us = self._now_us()
+        took_us = now_us - self._sliced_us.get(who, -CALM_FOR_US)
+        owed_us = self._owed_us.get(who, 0) + (int(took_us * LEFT_TO_OTHERS) if took_us <= SLICE_US else 0)
+        if now_us - self._calm_us >= CALM_FOR_US:
+            owed_us = 0
+        elif owed_us >= REST_US:
+            await asyncio.sleep(owed_us / 1_000_000)
+            owed_us = 0
+        self._owed_us[who] = owed_us
 
     async def _idle_turn(self) -> None:
         for _ in range(TURNS_BETWEEN_SLICES):

@@ -71,6 +71,7 @@ class CommandBatch(_message.Message):
     ORIGINS_FIELD_NUMBER: _builtins.int
     ORIGIN_INDEXES_FIELD_NUMBER: _builtins.int
     COMPENSATES_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     source: _builtins.str
     """The saga journal these commands were decided in; empty when a client writes.  With it, command i has the
@@ -99,6 +100,10 @@ class CommandBatch(_message.Message):
     def compensates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Optional: the id of the command that command i undoes.  If that one was not carried out, neither is this one."""
 
+    @_builtins.property
+    def repeats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """Optional: whether command i stands earlier in the same stream, with the same id.  It is never decided again."""
+
     def __init__(
         self,
         *,
@@ -112,10 +117,11 @@ class CommandBatch(_message.Message):
         origins: _abc.Iterable[Global___Origin] | None = ...,
         origin_indexes: _abc.Iterable[_builtins.int] | None = ...,
         compensates: _abc.Iterable[_builtins.str] | None = ...,
+        repeats: _abc.Iterable[_builtins.bool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_ids", b"command_ids", "compensates", b"compensates", "first_no", b"first_no", "format_version", b"format_version", "origin_indexes", b"origin_indexes", "origins", b"origins", "payloads", b"payloads", "source", b"source", "type_indexes", b"type_indexes", "types", b"types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_ids", b"command_ids", "compensates", b"compensates", "first_no", b"first_no", "format_version", b"format_version", "origin_indexes", b"origin_indexes", "origins", b"origins", "payloads", b"payloads", "repeats", b"repeats", "source", b"source", "type_indexes", b"type_indexes", "types", b"types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

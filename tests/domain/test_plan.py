@@ -60,9 +60,19 @@ BAD: dict[str, tuple[tuple[Any, ...], str]] = {
         (undoable("one", timeout_ms=1, retry=Retry(first_ms=0)), DEPOSIT),
         "step `one`: a Retry has",
     ),
+    "two that one event decides": (
+        (undoable("one", success={TransferCompleted: str}), undoable("two", refusal={TransferCompleted: str}), DEPOSIT),
+        "bank.v1.TransferCompleted decides step `one` and step `two`",
+    ),
+    "refused after the pivot": (
+        (Step("one", deposit, pivot=True), Step("two", deposit, refusal={TransferCompleted: str})),
+        "step `two`: after the pivot there is only forward, so no event",
+    ),
+    "a time that is negative": ((undoable("one", timeout_ms=-1), DEPOSIT), "step `one`: timeout_ms is negative"),
+    "an undo without pause": ((undoable("one", undo_retry=Retry(first_ms=0)), DEPOSIT), "step `one`: a Retry has"),
     "both at once": (
         (undoable("one", success={TransferCompleted: str}, refusal={TransferCompleted: str}), DEPOSIT),
-        "step `one`: bank.v1.TransferCompleted is both",
+        "bank.v1.TransferCompleted decides step `one` and step `one`",
     ),
 }
 

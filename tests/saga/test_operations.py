@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bank.transfer import deposit
-from bennu.domain import Parallel, Step
+from bank.transfer import deposit, reverse, withdraw
+from bank.v1.events_pb2 import TransferCompleted, Withdrawn
+from bennu.domain import Parallel, State, Step, hears
 from bennu_saga.operations import NotPossible
 from bennu_saga.state import COMPENSATE, RESOLVE, RETRY, SKIP
 from tests.saga.story import DEPOSIT, LATER_US, WITHDRAW, Story, impatient, raises_instead, started, tails, undoable
@@ -46,7 +47,7 @@ def test_an_operator_may_turn_back() -> None:
     late = started(WITHDRAW, Step("deposit", deposit, pivot=True), Step("notify", deposit))
     late.accepts()
     late.accepts()
-    with pytest.raises(NotPossible, match="`deposit` is the pivot"):
+    with pytest.raises(NotPossible, match="`deposit` is carried out"):
         late.operates(COMPENSATE)
 
 
@@ -57,6 +58,48 @@ def test_an_operator_may_end_it_as_it_stands() -> None:
     assert story.fold.sagas == {}
     assert story.fold.awaiting == {}
     assert story.fold.next_timer() is None
+
+
+def test_what_was_skipped_is_undone_if_it_was_carried_out() -> None:
+    """Its command may have had an effect: its compensation names it."""
+    story = started(WITHDRAW, DEPOSIT)
+    forward = story.awaited
+    story.operates(SKIP, "withdraw")
+    story.refuses_step("1f", "no")
+    assert story.issued().compensates == forward
+
+
+def test_a_pivot_that_may_be_carried_out_is_not_turned_back() -> None:
+    """Neither while it is asked for, nor when the end is being told."""
+    story = started(WITHDRAW, Step("deposit", deposit, pivot=True), Step("notify", deposit))
+    story.accepts()
+    with pytest.raises(NotPossible, match="`deposit` is asked for, and may be carried out"):
+        story.operates(COMPENSATE)
+    told = started(WITHDRAW)
+    told.accepts()
+    with pytest.raises(NotPossible, match="its initiator is being told"):
+        told.operates(COMPENSATE)
+
+
+def test_a_step_that_was_accepted_is_not_asked_for_again() -> None:
+    """Parked because a rule raised at its acceptance, it goes on waiting for its event."""
+
+    class Seen(State):
+        text: str = ""
+
+    broken = [True]
+
+    @hears
+    def fragile(_self: object, data: Seen, event: Withdrawn) -> None:
+        if broken[0]:
+            raise ValueError("no idea")
+
+    waits = Step("one", withdraw, compensation=reverse, success={TransferCompleted: lambda event: event.transfer})
+    story = started(waits, DEPOSIT, data=Seen, fragile=fragile)
+    story.accepts_step("0f", Withdrawn(account="a", transfer="t", amount_minor=7))
+    broken[0] = False
+    assert story.operates(RETRY) == ["operated retry"]
+    assert tails(story.hears(TransferCompleted(transfer="t"))) == ["1f"]
 
 
 NOT_POSSIBLE: dict[str, tuple[Callable[[Story], object], str]] = {
@@ -89,7 +132,9 @@ def test_a_parked_saga_keeps_no_time() -> None:
 
 
 def test_an_answer_that_nobody_understands_parks_its_saga() -> None:
-    """The step counts as carried out; what it said is heard when a build that knows it goes on."""
+    """The step counts as carried out; only a build that knows what it said goes on by itself."""
     story = started(WITHDRAW, DEPOSIT)
     assert story.answers_strangely("0f", "bank.v9.Odd")[-1].startswith("parked: the answer to")
-    assert tails(story.operates(RETRY)) == ["1f"]
+    with pytest.raises(NotPossible, match=r"bank\.v9\.Odd, which this build does not know"):
+        story.operates(RETRY)
+    assert tails(story.operates(COMPENSATE)) == ["0c"]

@@ -3,7 +3,7 @@
 import pytest
 
 from bank.transfer import deposit, reverse, withdraw
-from bank.v1.commands_pb2 import DepositForTransfer
+from bank.v1.commands_pb2 import DepositForTransfer, FailTransfer
 from bank.v1.events_pb2 import TransferCompleted, TransferFailed, TransferRequested, Withdrawn
 from bennu.domain import NOTHING, Parallel, Retry, State, Step, Tcc, hears
 from bennu_saga.operations import NotPossible
@@ -233,6 +233,39 @@ def test_what_was_tried_is_cancelled_when_another_is_refused() -> None:
     story.accepts_step("0f")
     assert tails(story.refuses_step("1f", "full")) == ["0c"]
     assert tails(story.accepts_step("0c")) == ["4e"]
+
+
+def test_what_was_not_tried_is_not_confirmed() -> None:
+    """The condition is asked once, before the try, whatever the data have become since."""
+    left_out = Tcc("seat", withdraw, confirm=deposit, cancel=reverse, when=lambda _asked: False)
+    story = started(left_out, Step("pay", deposit, pivot=True))
+    assert story.accepts_step("1f") == ["accepted", "left out 2", "issued 3e CompleteTransfer"]
+
+
+def test_commands_that_are_too_large_together_park_their_saga() -> None:
+    """A record of the journal must hold what one answer leads to."""
+
+    def large(asked: TransferRequested) -> FailTransfer:
+        return FailTransfer(transfer=asked.transfer, reason="x" * 700_000)
+
+    story = started(Parallel(*(Step(name, large, compensation=reverse) for name in ("one", "two", "three"))))
+    assert story.words[-1] == "parked: its commands together are too large for one record"
+    assert story.operates(RETRY)[-1].startswith("issued 2f")
+
+
+def test_data_are_bounded() -> None:
+    """A rule that remembers more than a record should hold parks the saga."""
+
+    class Much(State):
+        text: str = ""
+
+    @hears
+    def gather(_self: object, data: Much, event: Withdrawn) -> None:
+        data.text = "x" * 300_000
+
+    story = started(WITHDRAW, DEPOSIT, data=Much, gather=gather)
+    found = story.accepts_step("0f", Withdrawn(account="a", transfer="t", amount_minor=7))
+    assert found[-1].startswith("parked: rule_failed: its data takes 300")
 
 
 # --- events

@@ -15,11 +15,15 @@ from bennu_cserver.submission import Prepared, Reply
 
 
 def answered_before(command: Prepared, window: ReplyWindow, *, numbered: bool) -> Reply | None:
-    """The original reply to its id, or why there is none; None for a new id.  A numbered one is never forgotten."""
+    """The original reply to its id, or why there is none; None for a new id.
+
+    A numbered one is never forgotten, unless it says itself that it was sent before.
+    """
     known = window.get(command.command_id)
     if known is not None:
         return reply_of(known.outcome, known.reply) if known.digest == command.digest else ALREADY_EXISTS
-    return FORGOTTEN if not numbered and window.forgotten(command.command_id) else None
+    forgotten = command.repeats or (not numbered and window.forgotten(command.command_id))
+    return FORGOTTEN if forgotten else None
 
 
 Rule = Callable[[CommandRule, Message, Context], Decision]

@@ -80,7 +80,8 @@ class CommandLogReader:
                     f"belongs to partition {belongs} of {self._partitions}, not {self._number}",
                 )
                 return command._replace(rule=None, refusal=refusal)
-        return command._replace(compensates=batch.compensates[i]) if batch.compensates else command
+        compensates = batch.compensates[i] if batch.compensates else ""
+        return command._replace(compensates=compensates, repeats=bool(batch.repeats) and batch.repeats[i])
 
 
 def _problem_of_id(own_id: str, batch: CommandBatch) -> str:
@@ -127,7 +128,7 @@ def _problems(batch: CommandBatch) -> Iterator[str]:
         yield "type_indexes do not fit payloads and types"
     if batch.origin_indexes and (len(batch.origin_indexes) != count or max(batch.origin_indexes) >= len(batch.origins)):
         yield "origin_indexes do not fit payloads and origins"
-    optional: tuple[Sequence[str], ...] = (batch.command_ids, batch.compensates)
+    optional: tuple[Sequence[object], ...] = (batch.command_ids, batch.compensates, batch.repeats)
     if any(column and len(column) != count for column in optional):
         yield "an optional column is neither empty nor full"
     yield from (problem[1] for origin in batch.origins if (problem := problem_of(origin)))

@@ -153,5 +153,5 @@ def check_frame(batch: CommandBatch) -> None:
     check_columns(batch)
     if len(batch.payloads) > MAX_FRAME_COMMANDS:
         raise GarbageRecord(f"{len(batch.payloads)} commands; a frame takes at most {MAX_FRAME_COMMANDS}")
-    if batch.source or batch.compensates:
-        raise GarbageRecord("`source` and `compensates` are for sagas, which write to the command log")
+    if batch.source or batch.compensates or batch.repeats:
+        raise GarbageRecord("`source`, `compensates` and `repeats` are for sagas, which write to the command log")

@@ -24,6 +24,8 @@ class Prepared(NamedTuple):
     origin: Origin
     compensates: str = ""
     refusal: tuple[str, str] = ("", "")
+    repeats: bool = False
+    """It was sent before in the same stream, and so decided, even if nobody here knows its reply any more."""
 
 
 class Caller(NamedTuple):

@@ -37,8 +37,11 @@ class Definition(NamedTuple):
     """What events of answers change in its data, by type."""
 
     def data(self, raw: bytes) -> State:
-        """Its data in these bytes; what it begins with if there are none."""
-        return msgspec.msgpack.decode(raw, type=self.saga.data) if raw else self.saga.data()
+        """Its data in these bytes; what it begins with if there are none.  Raises `RuleFailed` if they are no such."""
+        try:
+            return msgspec.msgpack.decode(raw, type=self.saga.data) if raw else self.saga.data()
+        except msgspec.MsgspecError as error:
+            raise RuleFailed(f"its data is no {self.saga.data.__qualname__}: {error}") from error
 
     def after(self, data: State, event: Message) -> State:
         """The data once this event was heard.  Raises `RuleFailed`."""

@@ -129,9 +129,10 @@ class SagaFold:
     def _issued(self, record: SagaCommandIssued) -> None:
         saga, box = self.sagas[record.saga_id], self.outbox.box(record.destination)
         state.issued(saga, record, box.destination)
+        repeats = record.command_id in self.awaiting
         self.awaiting[record.command_id] = record.saga_id
         origin = (f"saga:{saga.definition}", record.saga_id, record.causation_id, saga.traceparent)
-        box.add(Command(record.no, record.command_id, record.type, record.payload, record.compensates, origin))
+        box.add(Command(record.no, record.command_id, record.type, record.payload, record.compensates, origin, repeats))
         if record.due_at_us:
             heapq.heappush(self._timers, (record.due_at_us, record.saga_id, record.step))
 

@@ -14,7 +14,7 @@ from bennu.wire.partitioning import partition_of
 from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
 from bennu_saga.moves import Move
 from bennu_saga.outbox import Outbox
-from bennu_saga.state import CLOSING, COMPENSATION, FORWARD, RESTING, RUNNING, SagaState
+from bennu_saga.state import CLOSING, COMPENSATION, DONE, FORWARD, RESTING, RUNNING, SagaState
 
 _LETTER = {FORWARD: "f", COMPENSATION: "c", CLOSING: "e"}
 
@@ -29,7 +29,9 @@ class Issuing:
 
     def is_left_out(self, definition: Definition, saga: SagaState, index: int) -> bool:
         """Whether the step's condition says that it is not for this saga.  Raises `RuleFailed`."""
-        when = definition.plan[index].when
+        confirms, when = definition.plan[index].confirms, definition.plan[index].when
+        if confirms >= 0 and saga.at(confirms).phase != DONE:
+            return True
         if when is None or saga.at(index).destination:
             return False
         wanted = call_rule(partial(when, *self._given(definition, saga)))

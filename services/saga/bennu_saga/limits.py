@@ -37,6 +37,9 @@ SAY_AGAIN_MS = 10_000
 
 MAX_REASON_CHARS = 500
 
+MAX_DATA_BYTES = 256 * 1024
+"""Of a saga's data, which stands in the record of each answer that changes it."""
+
 MAX_KEY_BYTES = 256
 """A saga's key stands in each of its records, and in each of its commands."""
 

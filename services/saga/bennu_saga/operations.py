@@ -6,10 +6,12 @@ from bennu.domain.plan import Plan
 from bennu.errors import BennuError
 from bennu.v1.saga_pb2 import SagaOperation
 from bennu_saga.state import (
+    ASKED,
     BEHIND,
     COMPENSATE,
     COMPENSATION_FAILED,
     DONE,
+    RESTING,
     RETRY,
     RUNNING,
     SKIP,
@@ -44,8 +46,11 @@ def _check_compensate(saga: SagaState, plan: Plan) -> None:
     if saga.status != RUNNING:
         raise NotPossible("it is being compensated already")
     for index, step in enumerate(plan):
-        if step.pivot and saga.at(index).phase == DONE:
-            raise NotPossible(f"step `{step.name}` is the pivot and carried out: from there it can only go forward")
+        if (step.pivot or step.forward_only) and saga.at(index).phase in (ASKED, RESTING, DONE):
+            how = "carried out" if saga.at(index).phase == DONE else "asked for, and may be carried out"
+            raise NotPossible(f"step `{step.name}` is {how}: from there it can only go forward")
+    if saga.at(len(plan)).destination:
+        raise NotPossible("it is over, and its initiator is being told")
 
 
 def _check_skip(asked: Operation, saga: SagaState, plan: Plan) -> int:

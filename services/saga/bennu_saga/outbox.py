@@ -25,6 +25,8 @@ class Command(NamedTuple):
     compensates: str
     origin: tuple[str, str, str, str]
     """Actor, correlation id, causation id, traceparent."""
+    repeats: bool = False
+    """It was issued before, with the same id."""
 
     @property
     def size(self) -> int:
@@ -112,6 +114,8 @@ def encode(commands: Sequence[Command], source: str) -> bytes:
     batch.origin_indexes.extend(origins.setdefault(command.origin, len(origins)) for command in commands)
     if any(command.compensates for command in commands):
         batch.compensates.extend(command.compensates for command in commands)
+    if any(command.repeats for command in commands):
+        batch.repeats.extend(command.repeats for command in commands)
     batch.origins.extend(
         Origin(actor=actor, correlation_id=correlation, causation_id=causation, traceparent=trace)
         for actor, correlation, causation, trace in origins

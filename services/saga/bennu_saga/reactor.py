@@ -16,8 +16,10 @@ from typing import NamedTuple
 import msgspec
 from google.protobuf.message import Message
 
+from bennu.limits import MAX_COMMAND_BYTES
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
+    SagaCommandIssued,
     SagaCommandRole,
     SagaEnded,
     SagaEventHeard,
@@ -32,6 +34,7 @@ from bennu.v1.saga_pb2 import (
 from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
 from bennu_saga.fold import Record, SagaFold
 from bennu_saga.issuing import Issuing
+from bennu_saga.limits import MAX_DATA_BYTES
 from bennu_saga.moves import END, Move, end_of, next_moves
 from bennu_saga.operations import NotPossible, Operation, check_operation
 from bennu_saga.signals import Answer, Heard, Trigger
@@ -176,7 +179,14 @@ class Reactor:
         saga = self._fold.sagas.get(saga_id)
         if saga is None:
             raise NotPossible(f"no saga {saga_id} is under way or stands in compensation_failed here")
-        definition = self.definition_of(saga)
+        definition = self._definitions.get(saga.definition, saga.version)
+        if definition is None:
+            raise NotPossible(f"{saga.definition}, version {saga.version}, is not declared by this build")
+        strange = [name for name, _ in saga.unheard if not self._definitions.knows(name)]
+        if asked.operation == RETRY and strange:
+            raise NotPossible(
+                f"it holds {strange[0]}, which this build does not know: upgrade first, or decide by hand"
+            )
         step = check_operation(asked, saga, definition.plan)
         data, problem = self._told(definition, saga, saga.unheard) if asked.operation == RETRY else (b"", "")
         if problem:
@@ -223,11 +233,13 @@ class Reactor:
         mine = [event for event in mine if event.DESCRIPTOR.full_name in definition.hears]
         if not mine:
             return b"", ""
-        data = definition.data(saga.data)
         try:
+            data = definition.data(saga.data)
             for event in mine:
                 data = definition.after(data, event)
-            return call_rule(partial(msgspec.msgpack.encode, data)), ""
+            raw: bytes = call_rule(partial(msgspec.msgpack.encode, data))
+            too_much = f"rule_failed: its data takes {len(raw)} bytes, {MAX_DATA_BYTES} at most"
+            return (b"", too_much) if len(raw) > MAX_DATA_BYTES else (raw, "")
         except RuleFailed as failed:
             return b"", f"rule_failed: {failed}"
 
@@ -248,6 +260,8 @@ class Reactor:
             return self._take(SagaEnded(saga_id=saga_id, status=SagaStatus.ValueType(saga.status), reason=saga.reason))
         while moves := next_moves(saga, self.definition_of(saga).plan):
             for move in moves:
+                if not saga.parked and _payload_bytes(records) > MAX_COMMAND_BYTES:
+                    records += self._park(saga_id, move.step, "its commands together are too large for one record")
                 if not saga.parked:
                     records += self._do(saga_id, move, cause, now_us=now_us)
             if isinstance(records[-1], SagaEnded):
@@ -275,3 +289,7 @@ class Reactor:
     def _end(self, saga_id: str, saga: SagaState) -> list[Record]:
         status = SagaStatus.ValueType(end_of(saga))
         return self._take(SagaEnded(saga_id=saga_id, status=status, reason=saga.reason))
+
+
+def _payload_bytes(records: Sequence[Record]) -> int:
+    return sum(len(record.payload) for record in records if isinstance(record, SagaCommandIssued))

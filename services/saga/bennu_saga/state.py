@@ -258,19 +258,30 @@ def left_out(saga: SagaState, index: int) -> None:
     saga.begin(index).phase = LEFT_OUT
 
 
+def _skip(saga: SagaState, index: int) -> None:
+    """Taken as done.  One that was asked for may have been, and is undone if it comes to that."""
+    step = saga.begin(index)
+    if step.role == COMPENSATION:
+        step.phase = UNDONE
+    elif step.awaited:
+        give_up(saga, index)
+        step.phase = DONE
+    else:
+        step.phase = LEFT_OUT
+    step.awaited, step.due_at_us, step.sent = "", 0, None
+
+
 def operated(saga: SagaState, record: SagaOperated) -> Sequence[str]:
     """An operator decided; commands that are no longer waited for."""
     stood = saga.at(saga.parked_step) if saga.parked_step >= 0 else _UNTOUCHED
     saga.parked, saga.parked_step, saga.unheard = "", -1, ()
     saga.data = record.data or saga.data
     dropped: list[str] = []
-    if record.operation == RETRY and stood.phase == ASKED:
+    if record.operation == RETRY and stood.phase == ASKED and stood.sent:
         stood.phase, stood.due_at_us = RESTING, AT_ONCE
     if record.operation == SKIP:
-        step = saga.begin(record.step)
-        dropped.append(step.awaited)
-        step.phase = LEFT_OUT if step.role == FORWARD else UNDONE
-        step.awaited, step.due_at_us, step.sent = "", 0, None
+        dropped.append(saga.at(record.step).awaited)
+        _skip(saga, record.step)
     if record.operation == COMPENSATE:
         for index, step in enumerate(saga.steps):
             if step.phase == ASKED and step.role == FORWARD:
