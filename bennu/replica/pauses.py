@@ -29,7 +29,8 @@ class Pauses:
         """When each of those who do slices did the last one."""
         self._calm_us = -CALM_FOR_US
         """When work last came for somebody who does none."""
-        self._owed_us: dict[str, int] = {}
+        self._since_us = 0
+        self._owed_us = 0
 
     def arrived(self, who: str) -> None:
         """Work came in for somebody, who may need slices for it or not."""
@@ -39,22 +40,23 @@ class Pauses:
 
     async def pause(self, who: str = "") -> None:
         """Return when the next slice may be done, which is to be done before anything else is awaited."""
-        await self._rest(who)
         async with self._line:
+            await self._rest()
             await self._idle_turn()
-            self._sliced_us[who] = self._now_us()
+            self._since_us = self._sliced_us[who] = self._now_us()
 
-    async def _rest(self, who: str) -> None:
-        """What a slice took is owed to others, while there are any; paid once it is worth a timer."""
+    async def _rest(self) -> None:
+        """What slices took is owed to others, while there are any; paid once it is worth a timer, and by all in line:
+        if one worked while another rests, the loop would be as busy as ever.
+        """
         now_us = self._now_us()
-        took_us = now_us - self._sliced_us.get(who, -CALM_FOR_US)
-        owed_us = self._owed_us.get(who, 0) + (int(took_us * LEFT_TO_OTHERS) if took_us <= SLICE_US else 0)
+        took_us = now_us - self._since_us
+        self._owed_us += int(took_us * LEFT_TO_OTHERS) if took_us <= SLICE_US else 0
         if now_us - self._calm_us >= CALM_FOR_US:
-            owed_us = 0
-        elif owed_us >= REST_US:
-            await asyncio.sleep(owed_us / 1_000_000)
-            owed_us = 0
-        self._owed_us[who] = owed_us
+            self._owed_us = 0
+        elif self._owed_us >= REST_US:
+            await asyncio.sleep(self._owed_us / 1_000_000)
+            self._owed_us = 0
 
     async def _idle_turn(self) -> None:
         for _ in range(TURNS_BETWEEN_SLICES):
