@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bennu.domain.messages import name_of
-from bennu.domain.saga import NOTHING, Correlate, Make, Nothing, Parallel, Part, Retry, Saga, Step, Tcc
+from bennu.domain.saga import Correlate, Make, Nothing, Parallel, Part, Retry, Saga, Step, Tcc
 from bennu.errors import BadSettings
 
 AFTER_PIVOT = Retry(limit=10)
@@ -185,16 +185,22 @@ def _check(where: str, plan: Plan) -> None:
             waiting[name] = step.name
 
 
-def _beside(plan: Plan, step: PlannedStep) -> bool:
-    """Whether some step that may be refused is under way at the same time."""
-    before: set[int] = set()
+def before(plan: Plan, step: PlannedStep) -> set[int]:
+    """All steps that this one comes after."""
+    found: set[int] = set()
     todo = list(step.after)
     while todo:
         index = todo.pop()
-        if index not in before:
-            before.add(index)
+        if index not in found:
+            found.add(index)
             todo += plan[index].after
-    return any(other is not step and not other.forward_only and n not in before for n, other in enumerate(plan))
+    return found
+
+
+def _beside(plan: Plan, step: PlannedStep) -> bool:
+    """Whether some step that may be refused is under way at the same time."""
+    earlier = before(plan, step)
+    return any(other is not step and not other.forward_only and n not in earlier for n, other in enumerate(plan))
 
 
 def _of_both(rule: Make | Callable[..., bool]) -> Callable[[Any, Any], Any]:
@@ -209,6 +215,3 @@ def _of_both(rule: Make | Callable[..., bool]) -> Callable[[Any, Any], Any]:
 
 def _of_event(rule: Callable[..., Any], trigger: object, _data: object) -> Any:  # noqa: ANN401 - whatever the rule gives
     return rule(trigger)
-
-
-__all__ = ["NOTHING", "Plan", "PlannedStep", "makers", "plan_of"]

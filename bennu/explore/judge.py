@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Sequence
 
-from bennu.domain.plan import Plan
+from bennu.domain.plan import Plan, before
 from bennu.explore.processes import batches
 from bennu.explore.world import Model, World
 from bennu.replica.fold import REJECTED
@@ -105,7 +105,7 @@ class Judged:
         order = list(dict.fromkeys(sent))
         for position, index in enumerate(order):
             for later in order[position + 1 :]:
-                if index in before(plan, later):
+                if index in before(plan, plan[later]):
                     names = f"`{plan[index].name}` was undone before `{plan[later].name}`"
                     yield f"{saga_id}: {names}, which came after it"
 
@@ -114,15 +114,3 @@ class Judged:
         definition = self._model.definitions.get(started.definition, started.version)
         assert definition is not None, "it was started by it"
         return definition.plan
-
-
-def before(plan: Plan, index: int) -> set[int]:
-    """All steps that this one came after."""
-    found: set[int] = set()
-    todo = list(plan[index].after)
-    while todo:
-        each = todo.pop()
-        if each not in found:
-            found.add(each)
-            todo += plan[each].after
-    return found
