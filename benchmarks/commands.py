@@ -59,15 +59,13 @@ class Target:
     """A CServer over one log."""
 
     log: str
+    url: str
     service: Service
     rounds: list[Round] = field(default_factory=list)
 
     def cpu_seconds(self) -> float:
         """What the server's process has used so far."""
-        with urlopen(f"http://{self.service.addresses['ops']}/metrics", timeout=5) as answer:
-            lines: list[str] = answer.read().decode().splitlines()
-        found = next(line for line in lines if line.startswith(f"{CPU_METRIC} "))
-        return float(found.split()[1])
+        return cpu_seconds(self.service)
 
     def figures(self) -> dict[str, object]:
         """Medians over the rounds."""
@@ -111,6 +109,14 @@ def measure(  # noqa: PLR0913  each is a flag
         typer.echo(json.dumps({"frame": frame, "in_flight": in_flight, "logs": figures}))
 
 
+def cpu_seconds(service: Service) -> float:
+    """What this process has used so far."""
+    with urlopen(f"http://{service.addresses['ops']}/metrics", timeout=5) as answer:
+        lines: list[str] = answer.read().decode().splitlines()
+    found = next(line for line in lines if line.startswith(f"{CPU_METRIC} "))
+    return float(found.split()[1])
+
+
 @contextmanager
 def target(name: str, folder: Path, *, partitions: int = 1) -> Iterator[Target]:
     """A CServer that serves over this log, and is gone after the block."""
@@ -127,7 +133,7 @@ def target(name: str, folder: Path, *, partitions: int = 1) -> Iterator[Target]:
         stack.callback(service.kill)
         service.start()
         service.wait_serving()
-        yield Target(name, service)
+        yield Target(name, url, service)
 
 
 async def _make_topics(url: str, partitions: int) -> None:
