@@ -13,13 +13,14 @@ from bank.v1.commands_pb2 import OpenAccount
 from bennu.limits import ELSEWHERE_COMMANDS, LEADER_WAIT_MS
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.members.group import Group
+from bennu.ops.answers import OK
 from bennu.testing.loop import run
 from bennu.v1.members_pb2 import SEAT_PART_LEADS, Heartbeat, Seat
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.member import Member
 from bennu_cserver.peer_service import PeerService
 from bennu_cserver.peers import Peers
-from bennu_cserver.replies import OK, UNKNOWN
+from bennu_cserver.replies import UNKNOWN
 from bennu_cserver.routes import Routes
 from bennu_cserver.submission import ANYBODY, Caller, Prepared
 from tests.cserver.test_inbox import reason

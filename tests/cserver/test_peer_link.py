@@ -9,10 +9,10 @@ import pytest
 
 from bank.v1.commands_pb2 import OpenAccount
 from bennu.limits import MAX_FRAME_BYTES
+from bennu.ops.answers import Context
 from bennu.ops.exchange import StreamEnded
 from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome
 from bennu.v1.peer_pb2_grpc import PeerStub
-from bennu_cserver.edge import Context
 from bennu_cserver.peer_link import Link, room
 from tests.cserver.commands import batch_of
 

@@ -11,6 +11,7 @@ from bank.app import app
 from bank.v1.commands_pb2 import OpenAccount
 from bennu.limits import PREPARE_CHUNK
 from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.ops.answers import Context
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.clock import SystemClock
@@ -19,7 +20,6 @@ from bennu.testing.loop import run
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
 from bennu.v1.stream_pb2 import CommandFrame
-from bennu_cserver.edge import Context
 from bennu_cserver.intake import Intake
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed

@@ -12,21 +12,16 @@ from typing import cast
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status
 
 from bennu.domain.app import QueryRule
+from bennu.ops.answers import Context, end
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.observed import Observed
-from bennu_cserver.replies import OK
 from bennu_cserver.routes import Routes, Wanted
-from bennu_cserver.submission import Caller, Prepared, Reply
+from bennu_cserver.submission import Caller, Prepared
 
-Context = grpc.aio.ServicerContext[bytes, bytes]
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
-Trailing = tuple[tuple[str, str | bytes], ...]
-"""Metadata that comes with an answer; what is empty, or no ASCII and not binary, is left out."""
 
-CODES = {code.value[0]: code for code in grpc.StatusCode}
 KNOWN_METADATA = frozenset(
     {
         "bennu-actor",
@@ -42,7 +37,6 @@ DRY_RUN = "bennu-dry-run"
 DRY_RUN_EVENTS = "bennu-dry-run-events-bin"
 MAX_EVENTS_BYTES = 4096
 """Of a dry run's events among the trailing metadata, of which clients take little; the stream has no such bound."""
-STATUS_DETAILS = "grpc-status-details-bin"
 
 MAX_DIGITS = 20
 """Of a batch's number, which has 64 bits."""
@@ -76,7 +70,7 @@ class Edge:
                 return await self._command(name, request, metadata, context=context)
             except Refused as refused:
                 self._observed.refused.inc()
-                return await end(context, refused.reply, ())
+                return await end(context, refused.reply)
 
         return handle
 
@@ -144,16 +138,3 @@ def caller_of(context: Context) -> Caller:
     remaining_s = cast(float | None, context.time_remaining())  # the published types leave out that there may be none
     deadline_s = inf if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
     return Caller(context.peer(), deadline_s)
-
-
-async def end(context: Context, reply: Reply, trailing: Trailing) -> bytes:
-    """Answer with a message, or with an error and its details."""
-    code, content = reply
-    metadata = [(name, value) for name, value in trailing if value and (isinstance(value, bytes) or value.isascii())]
-    if code == OK:
-        context.set_trailing_metadata(tuple(metadata))
-        return content
-    context.set_code(CODES[code])
-    context.set_details(Status.FromString(content).message)
-    context.set_trailing_metadata((*metadata, (STATUS_DETAILS, content)))
-    return b""

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from bennu.domain.aggregate import State
 from bennu.domain.app import AggregateKind
 from bennu.limits import INSPECT_LIMIT, INSPECT_MAX_LIMIT, INSPECT_PAGE_BYTES, INSPECT_SCAN, INSPECT_SLICE
+from bennu.ops.answers import OK, Context, end, status
 from bennu.replica.fold import AggregateFold
 from bennu.v1.inspection_pb2 import (
     Aggregate,
@@ -27,10 +28,10 @@ from bennu.v1.inspection_pb2 import (
 from bennu.wire.partitioning import partition_of
 from bennu_cserver import local
 from bennu_cserver.conditions import Holds, conjunction
-from bennu_cserver.edge import Context, caller_of, checked, end
+from bennu_cserver.edge import caller_of, checked
 from bennu_cserver.intake import Refused, invalid
 from bennu_cserver.local import Unsettled
-from bennu_cserver.replies import OK, UNKNOWN, status
+from bennu_cserver.replies import UNKNOWN
 from bennu_cserver.routes import Routes
 from bennu_cserver.slices import let_others
 from bennu_cserver.submission import Caller
@@ -71,9 +72,9 @@ class Inspection:
             try:
                 checked(context)
                 found = await answer(_parsed(kind, raw), caller_of(context))
-                return await end(context, (OK, found.SerializeToString()), ())
+                return await end(context, (OK, found.SerializeToString()))
             except (Refused, Unsettled) as refused:
-                return await end(context, refused.reply, ())
+                return await end(context, refused.reply)
 
         made: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(handle)
         return made

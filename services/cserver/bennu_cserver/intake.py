@@ -16,12 +16,12 @@ from bennu.limits import (
     MAX_COMMAND_ID_BYTES,
     MAX_UNKNOWN_FIELD_BYTES,
 )
+from bennu.ops.answers import status
 from bennu.replica.window import is_uuid7
 from bennu.v1 import options_pb2
 from bennu.v1.command_pb2 import Origin
 from bennu.wire.commands import CONTROL_CHARACTER
 from bennu_cserver.origins import origin_in, problem_of
-from bennu_cserver.replies import status
 from bennu_cserver.submission import Prepared, Reply
 
 

@@ -3,10 +3,11 @@
 import grpc
 from google.protobuf.message import DecodeError
 
+from bennu.ops.answers import Context
 from bennu.v1.peer_pb2 import PeerAnswer, PeerQuery
 from bennu.v1.stream_pb2 import DryRun, ReplyFrame
 from bennu_cserver import local
-from bennu_cserver.edge import Context, caller_of
+from bennu_cserver.edge import caller_of
 from bennu_cserver.intake import Intake, Refused, invalid
 from bennu_cserver.local import Unsettled
 from bennu_cserver.log_input import GarbageRecord

@@ -4,8 +4,8 @@ import asyncio
 from math import inf
 
 from bennu.limits import PREPARE_CHUNK
+from bennu.ops.answers import Context
 from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
-from bennu_cserver.edge import Context
 from bennu_cserver.intake import Intake, invalid
 from bennu_cserver.peer_link import room
 from bennu_cserver.replies import UNKNOWN, overloaded

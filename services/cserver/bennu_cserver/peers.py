@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import Message
 
 from bennu.limits import MAX_FRAME_BYTES, REPLY_TIMEOUT_MS
+from bennu.ops.answers import code_of
 from bennu.ops.exchange import StreamEnded
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.peer_pb2 import PeerQuery
@@ -17,7 +18,7 @@ from bennu.wire.commands import command_batch
 from bennu_cserver.deciding import Tried
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.peer_link import Link
-from bennu_cserver.replies import UNKNOWN, code_of
+from bennu_cserver.replies import UNKNOWN
 from bennu_cserver.submission import Caller, Prepared, Reply
 
 if TYPE_CHECKING:

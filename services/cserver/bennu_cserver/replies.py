@@ -1,44 +1,13 @@
-"""What clients are told: replies as gRPC codes and google.rpc.Status bytes."""
+"""What clients are told of commands: replies as gRPC codes and google.rpc.Status bytes."""
 
 from functools import lru_cache
 
-from google.protobuf.any_pb2 import Any
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from bennu.limits import RETRY_HINT_MS
+from bennu.ops.answers import OK, Reply, status
 from bennu.replica.fold import FAILED, REJECTED
 from bennu.v1.command_pb2 import Rejection
-from bennu_cserver.submission import Reply
-
-OK = 0
-
-
-def code_of(code: StatusCode) -> int:
-    """The number of a gRPC status code."""
-    number: int = code.value[0]
-    return number
-
-
-def status(code: StatusCode, reason: str, message: str, *, field: str = "", retry_ms: int = 0) -> Reply:
-    """A google.rpc.Status with ErrorInfo, and BadRequest or RetryInfo where they apply."""
-    details = [_packed(error_details_pb2.ErrorInfo(reason=reason, domain="bennu"))]
-    if field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
-        details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
-    if retry_ms:
-        delay = Duration()
-        delay.FromMilliseconds(retry_ms)
-        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
-    found = status_pb2.Status(code=code_of(code), message=message, details=details)
-    return found.code, found.SerializeToString()
-
-
-def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> Any:
-    packed = Any()
-    packed.Pack(detail)
-    return packed
 
 
 def reply_of(outcome: int, reply: bytes) -> Reply:

@@ -22,6 +22,7 @@ from bennu.limits import (
 )
 from bennu.members.directory import Claim
 from bennu.members.group import Group
+from bennu.ops.answers import status
 from bennu.v1.stream_pb2 import DryRun
 from bennu.wire.partitioning import partition_of
 from bennu_cserver import local
@@ -30,7 +31,7 @@ from bennu_cserver.deciding import Tried
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.member import Member
 from bennu_cserver.peers import Peers
-from bennu_cserver.replies import UNKNOWN, overloaded, reply_of, status
+from bennu_cserver.replies import UNKNOWN, overloaded, reply_of
 from bennu_cserver.shares import Shares
 from bennu_cserver.submission import ANYBODY, Caller, Prepared, Reply
 

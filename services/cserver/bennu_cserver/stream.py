@@ -8,16 +8,15 @@ from time import perf_counter
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc.status_pb2 import Status
 
 from bennu.limits import MAX_FRAME_BYTES, MAX_FRAME_COMMANDS, STREAM_FRAMES
+from bennu.ops.answers import Context, end, status
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu.v1.stream_pb2 import CommandFrame, DryRun, ReplyFrame
-from bennu_cserver.edge import CODES, STATUS_DETAILS, Context, checked
+from bennu_cserver.edge import checked
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
-from bennu_cserver.replies import status
 from bennu_cserver.routes import Routes
 from bennu_cserver.slices import Slices, slices_of
 from bennu_cserver.submission import Caller
@@ -48,10 +47,7 @@ class Stream:
             refused = error
         if refused is not None:
             self._observed.refused.inc()
-            code, content = refused.reply
-            context.set_code(CODES[code])
-            context.set_details(Status.FromString(content).message)
-            context.set_trailing_metadata(((STATUS_DETAILS, content),))
+            await end(context, refused.reply)
 
     async def _answer_frames(self, context: Context, origin: Origin) -> Refused | None:
         """Until the client ends the stream, or sends a frame that is none: then, once those before it are answered."""

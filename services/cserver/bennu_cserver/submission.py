@@ -7,10 +7,10 @@ from typing import NamedTuple
 from google.protobuf.message import Message
 
 from bennu.domain.app import CommandRule
+from bennu.ops import answers
 from bennu.v1.command_pb2 import Origin
 
-Reply = tuple[int, bytes]
-"""gRPC code and bytes: the reply message if the code is OK, else a google.rpc.Status."""
+Reply = answers.Reply
 
 
 class Prepared(NamedTuple):
