@@ -41,8 +41,6 @@ PREPARE_CHUNK = 16
 """Commands of a frame parsed and validated before the event loop gets a turn."""
 TURNS_BETWEEN_SLICES = 16
 """Turns of the event loop after each of those slices, at most: fewer when one of them is idle."""
-THREADS_WAIT_US = 100
-"""For the interpreter, which the loop has: an append waits for it five times or so, at Python's 5 ms each."""
 IDLE_TURN_US = 20
 """A turn as short as that was nobody's: an empty one takes 3 us, a step of a call 30 and more."""
 CALM_FOR_US = 200_000

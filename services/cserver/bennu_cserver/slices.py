@@ -1,12 +1,10 @@
 """Long work on the one event loop, in slices so short that everybody else hardly waits."""
 
 import asyncio
-import gc
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from bennu.limits import PREPARE_CHUNK, THREADS_WAIT_US, TURNS_BETWEEN_SLICES
+from bennu.limits import PREPARE_CHUNK, TURNS_BETWEEN_SLICES
 from bennu.replica.pauses import Pauses
 
 
@@ -38,14 +36,3 @@ class Slices:
                 self._left = PREPARE_CHUNK
             self._left -= commands
             yield
-
-
-def let_threads_in() -> None:
-    """A thread that comes back from the disk gets the interpreter soon, although the loop is busy."""
-    sys.setswitchinterval(THREADS_WAIT_US / 1_000_000)
-
-
-def keep_for_good() -> None:
-    """What is there now stays: the garbage collector need not look at it again, which took 100 ms each time."""
-    gc.collect()
-    gc.freeze()

@@ -9,6 +9,7 @@ from bennu.members.group import Group, Identity
 from bennu.ops import grpc_port, topics
 from bennu.ops.apps import load_app
 from bennu.ops.grpc_port import advertised, bind, serving
+from bennu.ops.interpreter import settle
 from bennu.ops.logs import open_log
 from bennu.ops.prepare import Told, prepare
 from bennu.ops.run import Running
@@ -27,7 +28,6 @@ from bennu_cserver.observed import Observed
 from bennu_cserver.peers import PING_EVERY_MS, Peers
 from bennu_cserver.routes import Routes
 from bennu_cserver.settings import CServerSettings
-from bennu_cserver.slices import keep_for_good, let_threads_in
 
 OPTIONS = (
     *grpc_port.OPTIONS,
@@ -60,8 +60,7 @@ async def main(settings: CServerSettings, running: Running) -> None:
         told = Told(app.name, settings.partitions)
         try:
             async with serving(server, services, running.readiness):
-                keep_for_good()
-                let_threads_in()
+                settle()
                 running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
                 if await unless(running.stop, prepare(log, needed, told, embedded=settings.log_is_embedded)):
                     await run_all(node, members, clock, observed=observed, stopping=running.stop)
