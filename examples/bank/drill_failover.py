@@ -26,6 +26,7 @@ from bennu.drill.faults import FaultKind
 from bennu.drill.result import Result
 from bennu.errors import BadSettings, Unavailable
 from bennu.ops import logging
+from bennu.ops.interpreter import settle
 from bennu.stack.folders import temporary_folder
 from bennu.stack.stack import LogKind
 
@@ -60,6 +61,7 @@ def failover(  # noqa: PLR0913  each is a flag
     plan = Plan(fault, runs, rate, every_s, seed)
     where = Where(kind, cservers, partitions, target)
     _check(plan, where)
+    settle()  # a pause of this process would be taken for a gap
     with temporary_folder("bennu-drill-") as folder:
         result = uvloop.run(rehearse(plan, where, folder))
     for line in result.lines():
