@@ -5,6 +5,7 @@ from bennu.domain.app import App
 from bennu.domain.projection import (
     BIGINT,
     BOOLEAN,
+    JSONB,
     TEXT,
     TIMESTAMP,
     Column,
@@ -21,6 +22,7 @@ from bennu.domain.upcast import upcasts
 __all__ = [
     "BIGINT",
     "BOOLEAN",
+    "JSONB",
     "NOTHING",
     "TEXT",
     "TIMESTAMP",

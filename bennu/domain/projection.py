@@ -18,9 +18,13 @@ TEXT = "text"
 BIGINT = "bigint"
 TIMESTAMP = "timestamptz"
 BOOLEAN = "boolean"
+JSONB = "jsonb"
 
 Value = str | int | bool | None
-"""What a cell may hold; a `TIMESTAMP` column takes microseconds since 1970."""
+"""What a cell may hold; a `TIMESTAMP` column takes microseconds since 1970, a `JSONB` column a text that is JSON.
+
+A zero byte in a text, which Postgres can't hold, is shown as U+FFFD.
+"""
 
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -33,6 +37,8 @@ class Column:
     type: str
     nullable: bool = False
     comment: str = ""
+    formula: str = ""
+    """SQL by which Postgres computes it from the row's other columns; no rule sets it then."""
 
 
 @dataclass(frozen=True, slots=True)

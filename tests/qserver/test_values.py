@@ -1,10 +1,12 @@
 """What a column can't hold is found before Postgres is asked."""
 
+import json
+
 import pytest
 
-from bennu.domain import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Column
+from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column
 from bennu.domain.projection import Value
-from bennu_qserver.values import first_fault
+from bennu_qserver.values import first_fault, mended, mended_text
 
 LATEST_US = 253_402_300_799_999_999
 EARLIEST_US = -62_135_596_800_000_000
@@ -14,6 +16,7 @@ GOOD: dict[str, tuple[Value, ...]] = {
     BIGINT: (0, -(2**63), 2**63 - 1),
     TIMESTAMP: (0, EARLIEST_US, LATEST_US),
     BOOLEAN: (True, False),
+    JSONB: ("null", r'"\\u0000"'),
 }
 BAD: list[tuple[str, Value, str]] = [
     (TEXT, "a\0b", "a text with a zero byte"),
@@ -26,6 +29,8 @@ BAD: list[tuple[str, Value, str]] = [
     (BIGINT, "1", "a str in a column of type bigint"),
     (TIMESTAMP, LATEST_US + 1, "out of range"),
     (TIMESTAMP, EARLIEST_US - 1, "out of range"),
+    (JSONB, r'"\u0000"', "a text with a zero byte"),
+    (JSONB, 1, "a int in a column of type jsonb"),
     (BOOLEAN, 1, "a int in a column of type boolean"),
 ]
 
@@ -47,6 +52,24 @@ def test_the_first_bad_value_is_found(kind: str, value: Value, reason: str) -> N
     assert fault is not None
     assert fault[0] == len(GOOD[kind])
     assert reason in fault[1]
+
+
+def test_zero_bytes_are_replaced() -> None:
+    """A text with zero bytes is good once they are replaced; whatever else a column is given stays as it is."""
+    column = Column("c", TEXT, nullable=True)
+    better = mended(column, ["\0", "a\0b\0", "good", None])
+    assert better == ["\ufffd", "a\ufffdb\ufffd", "good", None]
+    assert first_fault(column, better) is None
+    assert mended(Column("c", BIGINT), [1, "\0"]) == [1, "\0"]
+
+
+@pytest.mark.parametrize("text", ["", "\0", "\\\0", "\\u0000", "\0\0\\\\\0", "\\\\u0000"])
+def test_zero_bytes_in_json_are_replaced(text: str) -> None:
+    """What a mended JSON says is what it said, mended; six characters that only look like a zero byte stay."""
+    column = Column("c", JSONB)
+    (better,) = mended(column, [json.dumps({text: text})])
+    assert first_fault(column, [better]) is None
+    assert json.loads(str(better)) == {mended_text(text): mended_text(text)}
 
 
 def test_surrogates_in_two_halves_are_no_text() -> None:

@@ -10,6 +10,7 @@ when that one has stopped moving it.
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
@@ -26,9 +27,9 @@ from bennu_qserver.database import Connection, Database, execute
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
 from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S
-from bennu_qserver.pending import Pending, Work
+from bennu_qserver.pending import Pending
 from bennu_qserver.positions import Place
-from bennu_qserver.rows import RowChanges
+from bennu_qserver.rows import RowChanges, Write
 from bennu_qserver.status import FOLLOWING, STANDBY, STARTING, Board, Gauges
 
 logger = structlog.get_logger()
@@ -133,32 +134,29 @@ class ProjectionLoop:
         while True:
             work = await self._pending.take()
             began_s = time.monotonic()
-            rows = await self._commit(work)
+            writes = list(work.rows.writes())
+            await self._commit(work.position, writes)
             events = work.position.next_seq - self._saved.next_seq
             self._saved = work.position
-            self._gauges.committed(work, events=events, rows=rows, seconds=time.monotonic() - began_s)
+            self._gauges.committed(work, writes, events=events, seconds=time.monotonic() - began_s)
 
-    async def _commit(self, work: Work) -> int:
-        """Write position and rows; the number of rows.  Raises `PositionMoved`."""
+    async def _commit(self, position: Position, writes: Sequence[Write]) -> None:
+        """Write position and rows.  Raises `PositionMoved`."""
         attempts = 0
 
-        async def transaction(connection: Connection) -> int:
+        async def transaction(connection: Connection) -> None:
             nonlocal attempts
             attempts += 1
-            await positions.move(connection, self.place, old=self._saved, new=work.position)
-            rows = 0
-            for write in work.rows.writes():
+            await positions.move(connection, self.place, old=self._saved, new=position)
+            for write in writes:
                 await execute(connection, write)
-                rows += write.rows
-            return rows
 
         try:
-            return await self._outside.database.run(transaction)
+            await self._outside.database.run(transaction)
         except PositionMoved:
             # An earlier attempt of ours may have been committed, though the connection broke before we heard of it.
-            if attempts > 1 and await self._read_position() == work.position:
-                return sum(write.rows for write in work.rows.writes())
-            raise
+            if attempts < 2 or await self._read_position() != position:
+                raise
 
     async def _read_position(self) -> Position:
         return await self._outside.database.run(lambda connection: positions.read(connection, self.place))

@@ -8,12 +8,12 @@ layers are written one after another.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bennu.domain import BIGINT
+from bennu.domain import BIGINT, Column
 from bennu.domain.projection import Value
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.statements import Kind, Shape, Statement
 from bennu_qserver.tables import StoredTable
-from bennu_qserver.values import first_fault
+from bennu_qserver.values import first_fault, mended, mended_text
 
 Key = tuple[Value, ...]
 
@@ -26,6 +26,8 @@ class Write(NamedTuple):
     rows: int
     where: str
     """Table, topic and events, for messages."""
+    mended: int = 0
+    """Values that had a zero byte; those that keys were merged by aside."""
 
 
 class Effect:
@@ -126,7 +128,11 @@ class TableRows:
         return self._top(self._key(key))
 
     def _key(self, values: Mapping[str, Value]) -> Key:
-        return tuple([values[name] for name in self.table.key])
+        key = tuple([values[name] for name in self.table.key])
+        for value in key:
+            if isinstance(value, str) and "\0" in value:  # mended before rows are merged, or two would become one
+                return tuple([mended_text(value) if isinstance(value, str) else value for value in key])
+        return key
 
     def _top(self, key: Key) -> Effect | None:
         for layer in reversed(self._layers):
@@ -154,6 +160,8 @@ class TableRows:
         for name in names:
             if name not in self.table.columns:
                 raise ProjectionFailed(f"table `{self.table.declared.name}` has no column `{name}`")
+            if name in self.table.computed:
+                raise ProjectionFailed(f"table `{self.table.declared.name}`: `{name}` is computed and can't be set")
             if not needed and name in self.table.key:
                 raise ProjectionFailed(f"table `{self.table.declared.name}`: `{name}` is its key and can't be changed")
         if missing := set(needed).difference(names):
@@ -185,7 +193,7 @@ class TableRows:
         if effect.gone:
             return Shape(Kind.DELETE, key), ()
         if effect.fresh:  # the old row's columns must not show through: name them all
-            others = tuple(name for name in self.table.columns if name not in key)
+            others = tuple(name for name in self.table.columns if name not in key and name not in self.table.computed)
             values = [effect.sets[name] if name in effect.sets else self.table.zero(name) for name in others]
             return Shape(Kind.APPEND if effect.appended else Kind.UPSERT, key, others), tuple(values)
         sets, adds = tuple(sorted(effect.sets)), tuple(sorted(effect.adds))
@@ -243,16 +251,23 @@ class RowChanges:
             for shape, seqs, values in rows.groups():
                 if shape.kind is Kind.UPDATE and not shape.sets:
                     continue  # an update that sets nothing
-                arrays = list(zip(*values, strict=True))
-                self._check(rows.table, shape, arrays, seqs=seqs)
+                columns = [rows.table.columns[column] for column in shape.columns]
+                arrays, count = self._checked(name, columns, list(zip(*values, strict=True)), seqs=seqs)
                 where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}`"
-                yield Write(self._statements[name].sql(shape), arrays, len(values), where)
+                yield Write(self._statements[name].sql(shape), arrays, len(values), where, count)
 
-    def _check(
-        self, table: StoredTable, shape: Shape, arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]
-    ) -> None:
-        for name, array in zip(shape.columns, arrays, strict=True):
-            if fault := first_fault(table.columns[name], array):
+    def _checked(
+        self, table: str, columns: Sequence[Column], arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]
+    ) -> tuple[list[Sequence[Value]], int]:
+        """Arrays that the columns can hold, and how many values were mended for it."""
+        checked, count = list(arrays), 0
+        for number, (column, array) in enumerate(zip(columns, arrays, strict=True)):
+            if first_fault(column, array) is None:
+                continue
+            checked[number] = better = mended(column, array)
+            count += sum(one != other for one, other in zip(array, better, strict=True))
+            if fault := first_fault(column, better):
                 index, reason = fault
                 where = f"{self._topic}, seq {seqs[index]}"
-                raise ProjectionFailed(f"{where}: table `{table.declared.name}`, column `{name}`: {reason}")
+                raise ProjectionFailed(f"{where}: table `{table}`, column `{column.name}`: {reason}")
+        return checked, count

@@ -1,11 +1,13 @@
 """What operators see of the projections: metrics, and the condition `projections` of `/readyz`."""
 
 import time
+from collections.abc import Sequence
 
 from bennu.ops.metrics import SECONDS, SIZES, Metrics
 from bennu.ops.readiness import Readiness
 from bennu_qserver.pending import Work
 from bennu_qserver.positions import Place
+from bennu_qserver.rows import Write
 
 READY = "projections"
 
@@ -27,6 +29,11 @@ class Gauges:
         self._offset = metrics.gauge("bennu_qserver_position_offset", "Offset below which all is projected.", **labels)
         self._events = metrics.counter("bennu_qserver_events_total", "Events projected.", **labels)
         self._rows = metrics.counter("bennu_qserver_rows_total", "Rows written.", **labels)
+        self._mended = metrics.counter(
+            "bennu_qserver_mended_texts_total",
+            "Texts with a zero byte, shown with U+FFFD in its place; keys aside.",
+            **labels,
+        )
         self._transactions = metrics.counter("bennu_qserver_transactions_total", "Transactions committed.", **labels)
         self._sizes = metrics.histogram(
             "bennu_qserver_transaction_rows", "Rows a transaction.", buckets=SIZES, **labels
@@ -37,11 +44,13 @@ class Gauges:
         self.moved = metrics.counter("bennu_qserver_position_moved_total", "Meetings with another projector.", **labels)
         self._recorded_at_us = 0
 
-    def committed(self, work: Work, *, events: int, rows: int, seconds: float) -> None:
+    def committed(self, work: Work, writes: Sequence[Write], *, events: int, seconds: float) -> None:
         """A transaction is in."""
+        rows = sum(write.rows for write in writes)
         self._offset.set(work.position.offset)
         self._events.inc(events)
         self._rows.inc(rows)
+        self._mended.inc(sum(write.mended for write in writes))
         self._transactions.inc()
         self._sizes.observe(rows)
         self._seconds.observe(seconds)

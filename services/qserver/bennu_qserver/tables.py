@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bennu.domain import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Column, Table
+from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
 from bennu.errors import BadSettings
 
-ZEROS: dict[str, str | int | bool] = {TEXT: "", BIGINT: 0, TIMESTAMP: 0, BOOLEAN: False}
+ZEROS: dict[str, str | int | bool] = {TEXT: "", BIGINT: 0, TIMESTAMP: 0, BOOLEAN: False, JSONB: "null"}
 """What a column begins at that the change that makes the row doesn't name; a nullable one begins at NULL."""
 
 CATALOG_NAMES = {TIMESTAMP: "timestamp with time zone"}
-_DEFAULTS = {TEXT: "''", BIGINT: "0", TIMESTAMP: "'epoch'", BOOLEAN: "false"}
+_DEFAULTS = {TEXT: "''", BIGINT: "0", TIMESTAMP: "'epoch'", BOOLEAN: "false", JSONB: "'null'"}
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _TAKEN_SCHEMAS = frozenset({"bennu", "public", "information_schema"})
 
@@ -39,9 +39,12 @@ class StoredTable:
     generation: int
     declared: Table
     columns: dict[str, Column] = field(init=False)
+    computed: frozenset[str] = field(init=False)
+    """Those that Postgres computes, and no rule sets."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", {column.name: column for column in self.declared.columns})
+        object.__setattr__(self, "computed", frozenset(c.name for c in self.declared.columns if c.formula))
 
     @property
     def name(self) -> str:
@@ -88,8 +91,8 @@ def check_table(table: Table, where: str) -> None:
     for name in (*table.key, *(name for index in table.indexes for name in index)):
         if name not in columns:
             raise BadSettings(f"{where}: key or index names `{name}`, which is no column")
-    if not table.key or any(columns[name].nullable for name in table.key):
-        raise BadSettings(f"{where}: it needs a key, of columns that are not nullable")
+    if not table.key or any(columns[name].nullable or columns[name].formula for name in table.key):
+        raise BadSettings(f"{where}: it needs a key, of columns that are neither nullable nor computed")
 
 
 def create_statements(table: StoredTable) -> Iterator[str]:
@@ -119,8 +122,10 @@ def view_statements(table: StoredTable) -> Iterator[str]:
 
 
 def _column_sql(column: Column) -> str:
-    suffix = "" if column.nullable else f" NOT NULL DEFAULT {_DEFAULTS[column.type]}"
-    return f"{quoted(column.name)} {column.type}{suffix}"
+    needed = "" if column.nullable else " NOT NULL"
+    made = f"GENERATED ALWAYS AS ({column.formula}) STORED" if column.formula else f"DEFAULT {_DEFAULTS[column.type]}"
+    value = f" {made}" if column.formula or needed else ""
+    return f"{quoted(column.name)} {column.type}{needed}{value}"
 
 
 def differences(table: StoredTable, found: dict[str, tuple[str, bool]], *, key: tuple[str, ...]) -> list[str]:

@@ -1,16 +1,26 @@
-"""Whether a column can hold the values meant for it, looked at a whole column at a time."""
+"""Whether a column can hold the values meant for it, looked at a whole column at a time.
 
+Postgres holds no zero byte in a text, protobuf does.  One in an event would stop the tables for good, so it becomes
+U+FFFD, the sign for what could not be shown; the journal keeps what was said.
+"""
+
+import re
 from collections.abc import Sequence
 
-from bennu.domain import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Column
+from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column
 from bennu.domain.projection import Value
 
-_KINDS: dict[str, type] = {TEXT: str, BIGINT: int, TIMESTAMP: int, BOOLEAN: bool}
+_KINDS: dict[str, type] = {TEXT: str, BIGINT: int, TIMESTAMP: int, BOOLEAN: bool, JSONB: str}
+LATEST_US = 253_402_300_799_999_999
 _RANGES = {
     BIGINT: (-(2**63), 2**63 - 1),
     # From the year 1 to the end of the year 9999 in microseconds: what every client can read.
-    TIMESTAMP: (-62_135_596_800_000_000, 253_402_300_799_999_999),
+    TIMESTAMP: (-62_135_596_800_000_000, LATEST_US),
 }
+
+REPLACEMENT = "\ufffd"
+_ZERO_IN_JSON = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+"""Behind an even number of backslashes: behind an odd one these are six characters."""
 
 
 def first_fault(column: Column, values: Sequence[Value]) -> tuple[int, str] | None:
@@ -21,14 +31,29 @@ def first_fault(column: Column, values: Sequence[Value]) -> tuple[int, str] | No
     return next(((index, fault) for index, fault in faults if fault), None)
 
 
+def mended(column: Column, values: Sequence[Value]) -> list[Value]:
+    """The values with their zero bytes replaced."""
+    mend = {TEXT: mended_text, JSONB: _mended_json}.get(column.type)
+    return [mend(value) if mend and isinstance(value, str) else value for value in values]
+
+
+def mended_text(text: str) -> str:
+    """The text with its zero bytes replaced."""
+    return text.replace("\0", REPLACEMENT)
+
+
+def _mended_json(text: str) -> str:
+    return _ZERO_IN_JSON.sub(r"\1\\ufffd", text)
+
+
 def _all_well(column: Column, values: Sequence[Value]) -> bool:
     kinds = set(map(type, values))
     if column.nullable and type(None) in kinds:
         return not any(_fault(column, value) for value in values)
     if kinds != {_KINDS[column.type]}:
         return False
-    if column.type == TEXT:
-        return not _text_fault("".join(values))  # type: ignore[arg-type]  # all are str: seen above
+    if column.type in (TEXT, JSONB):
+        return not _text_fault(column, "".join(values))  # type: ignore[arg-type]  # all are str: seen above
     if column.type in _RANGES:
         least, greatest = _RANGES[column.type]
         return least <= min(values) and max(values) <= greatest  # type: ignore[type-var,operator]  # all are int
@@ -41,15 +66,15 @@ def _fault(column: Column, value: Value) -> str:
     if type(value) is not _KINDS[column.type]:
         return f"a {type(value).__name__} in a column of type {column.type}"
     if isinstance(value, str):
-        return _text_fault(value)
+        return _text_fault(column, value)
     if column.type in _RANGES:
         least, greatest = _RANGES[column.type]
         return "" if least <= value <= greatest else f"{value} is out of range"
     return ""
 
 
-def _text_fault(text: str) -> str:
-    if "\0" in text:
+def _text_fault(column: Column, text: str) -> str:
+    if "\0" in text or (column.type == JSONB and "\\u0000" in text and _ZERO_IN_JSON.search(text)):
         return "a text with a zero byte"
     try:
         text.encode()
