@@ -46,6 +46,11 @@ PROGRAMS = {
         "Hit the node that leads, again and again, under load; judge every answer against the journals.",
         "examples/bank",
     ),
+    "drill sagas": Program(
+        "bank.drill_sagas",
+        "Kill Saga, CServer and broker, again and again, while sagas run; check that each of them ends.",
+        "examples/bank",
+    ),
     "drill restore": Program(
         "bank.drill_restore",
         "Lose the log and the tables of a bank under load; build all from the archive.",

@@ -3,6 +3,7 @@
 Times are `time.monotonic`, in seconds: the event loop would round them to its turns.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -68,6 +69,11 @@ def command_of(app: App, partitions: int, message: Message, *, command_id: str) 
         message.SerializeToString(deterministic=True),
         partition_of(app.commands[name].key(message), partitions),
     )
+
+
+def commands_of(app: App, partitions: int, messages: Iterable[tuple[str, Message]]) -> Iterator[Command]:
+    """How these are sent; each comes with its id."""
+    return (command_of(app, partitions, message, command_id=command_id) for command_id, message in messages)
 
 
 def query_of(app: App, partitions: int, message: Message) -> Query:

@@ -30,8 +30,11 @@ class Scene:
     """Others use this cluster, too."""
 
 
-async def judge(result: Result, scene: Scene, chance: random.Random) -> None:
-    """Fill in the result.  Raises `JournalBroken` and `RecordBroken` for a journal that has no legal history (I4)."""
+async def judge(result: Result, scene: Scene, chance: random.Random) -> list[Journal]:
+    """Fill in the result; the journals that it rests on, none if a replay of one differs from what it says.
+
+    Raises `JournalBroken` and `RecordBroken` for a journal that has no legal history (I4).
+    """
     workload, load = scene.workload, scene.load
     calls = [call for call in load.calls if call.answer is not None]
     wanted = chance.sample(calls, min(REPEATS, len(calls)))
@@ -40,7 +43,7 @@ async def judge(result: Result, scene: Scene, chance: random.Random) -> None:
         journals = [await read_journal(scene.log, workload.app, number) for number in range(workload.partitions)]
     except Diverged as difference:
         result.problems.append(str(difference))
-        return
+        return []
     result.findings = checks.judge(load.calls, journals, name=workload.name if scene.shared else "")
     checks.judge_repeats(result.findings, load.calls, repeats)
     _count(result, load, journals, repeated=len(repeats))
@@ -49,6 +52,7 @@ async def judge(result: Result, scene: Scene, chance: random.Random) -> None:
     wrong_money = workload.conserved(load.calls, journals)
     result.money_conserved = not wrong_money
     result.problems += [*result.findings.sentences(), *unequal, *wrong_money, *_late(result)]
+    return journals
 
 
 def _count(result: Result, load: Load, journals: Sequence[Journal], *, repeated: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from bennu import log
 from bennu.drill import ending
 from bennu.drill.beside import beside
-from bennu.drill.calls import Call, Command, command_of
+from bennu.drill.calls import Call, Command, commands_of
 from bennu.drill.ending import Scene
 from bennu.drill.faults import Fault, FaultKind, fault_of
 from bennu.drill.gaps import FirstAnswers, Silence
@@ -24,8 +24,6 @@ from bennu.drill.watch import Watch
 from bennu.drill.workload import Workload
 from bennu.errors import Unavailable
 from bennu.log.port import Log
-
-LOOK_S = 0.2
 
 Say = Callable[[str], object]
 
@@ -53,14 +51,8 @@ async def drill(plan: Plan, target: Target, workload: Workload, *, say: Say) -> 
     """All runs, and all checks.  Raises `Unavailable` when the drill itself can't go on."""
     async with log.open(target.log_url) as opened:
         watch = Watch(opened, workload.app.name, workload.partitions)
-        others = [watch.run()] if target.nodes is None else [watch.run(), _ended(target.nodes)]
+        others = [watch.run()] if target.nodes is None else [watch.run(), target.nodes.watch()]
         return await beside(_Drill(plan, target, workload, log=opened, watch=watch).run(say), *others)
-
-
-async def _ended(nodes: Nodes) -> None:
-    while not (said := nodes.ended()):  # noqa: ASYNC110  only looking tells
-        await asyncio.sleep(LOOK_S)
-    raise Unavailable(said)
 
 
 class _Drill:
@@ -89,16 +81,15 @@ class _Drill:
     async def _under_load(self, runs: "_Runs", load: Load, say: Say) -> Result:
         await runs.wait_whole()
         for step in self._workload.prepare():
-            await load.all_of(self._commands(iter(step)))
+            await load.all_of(self._commands(step))
         result = Result()
         await beside(runs.all(result, say), load.run(self._commands(self._workload.commands()), self._plan.rate))
         await load.settle()
         await runs.wait_whole()
         return result
 
-    def _commands(self, messages: Iterator[tuple[str, Message]]) -> Iterator[Command]:
-        app, partitions = self._workload.app, self._workload.partitions
-        return (command_of(app, partitions, message, command_id=command_id) for command_id, message in messages)
+    def _commands(self, messages: Iterable[tuple[str, Message]]) -> Iterator[Command]:
+        return commands_of(self._workload.app, self._workload.partitions, messages)
 
     def _chance(self, what: str) -> random.Random:
         return random.Random(f"{self._plan.seed}/{what}")

@@ -23,6 +23,16 @@ WHOLE_TIMEOUT_S = 60.0
 DETECTION_S = SILENCE_MS / 1000
 LASTS = (1, 2, 5)
 """How many times as long as detection takes a node is stopped or cut off."""
+DOWN_MAX_S = 2.0
+"""How long what was killed stays away, at most: shorter and longer than it takes others to notice."""
+SAGAS_AT_ONCE = 1_000
+"""So many are begun and have not ended."""
+STALL_S = 120.0
+"""With so many under way one must end in this time, also while the broker boots."""
+ALL_ENDED_S = 120.0
+"""The last ones, too, some of which ask again with growing pauses for what they will never get."""
+TURN_COMMANDS = 50
+"""Of sagas that begin, to one node before it is the next one's turn."""
 REPEATS = 5_000
 """Commands that are sent once more at the end; their replies must be the same bytes."""
 AT_A_TIME = 64

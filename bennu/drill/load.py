@@ -100,9 +100,10 @@ class Load:
                     f"{len(self._under_way)} commands, {MAX_BEHIND_S:.0f} seconds of load, wait for an answer: this "
                     "cluster can't carry it, so nothing can be measured; say a lower --rate, or leave it the machine"
                 )
-            self._begin(Call(next(commands), due_s), turn)
+            self.begin(Call(next(commands), due_s), turn)
 
-    def _begin(self, call: Call, turn: int) -> None:
+    def begin(self, call: Call, turn: int) -> None:
+        """Send it until it is answered or given up; `turn` says which node is asked first."""
         self.calls.append(call)
         task = asyncio.create_task(self._until_answered(call, turn))
         self._under_way.add(task)

@@ -1,4 +1,4 @@
-"""A cluster of the drill's own: a log, and several CServers over it, each with its own way there; and snapshots."""
+"""A cluster of the drill's own: a log, and several services over it, each with its own way there; and snapshots."""
 
 import asyncio
 import signal
@@ -12,7 +12,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from bennu import log
 from bennu.drill.relay import Relay
+from bennu.errors import Unavailable
 from bennu.ops import topics
+from bennu.stack.child import Child
 from bennu.stack.owned import Owned, side_by_side
 from bennu.stack.ports import HOST, free_port
 from bennu.stack.postgres import Postgres
@@ -22,6 +24,7 @@ from bennu.stack.stack import LogKind
 
 SNAPSHOT_EVERY_S = 30
 """A node that was killed is to be back before the next fault, however long the journals have become."""
+LOOK_S = 0.2
 ADDRESSES = ("namesrv", "broker")
 """Settings in a log's URL that name a further peer."""
 
@@ -38,7 +41,16 @@ class ClusterSettings:
     partitions: int
     relayed: bool = False
     """Each node's way to the log goes through a relay that can be cut."""
+    sagas: int = 0
+    """Processes of Saga beside the CServers."""
     environ: Mapping[str, str] = field(default_factory=clean_environ)
+
+    @property
+    def programs(self) -> dict[str, str]:
+        """Which service each node runs, by its name."""
+        return {f"n{number + 1}": "cserver" for number in range(self.nodes)} | {
+            f"s{number + 1}": "saga" for number in range(self.sagas)
+        }
 
 
 class Link:
@@ -60,13 +72,14 @@ class Link:
 
 
 class Nodes(Owned):
-    """The CServers, by name."""
+    """The CServers, and Sagas, by name."""
 
     def __init__(self, settings: ClusterSettings, folder: Path, links: Mapping[str, Link], *, dsn: str) -> None:
         """`dsn` of the Postgres that keeps their snapshots."""
         self.links = links
         self._environ = told_of_postgres(settings.environ, dsn)
         self.services = {name: self._service(settings, folder / name, name) for name in links}
+        self._programs = settings.programs
         self.down: set[str] = set()
         """Killed on purpose."""
 
@@ -76,12 +89,18 @@ class Nodes(Owned):
             "app": settings.app,
             "log": self.links[name].url,
             "partitions": str(settings.partitions),
-            "grpc": f"{HOST}:{free_port()}",  # the same after each start, so that callers find it again
             "node": name,
             "snapshot-every-s": str(SNAPSHOT_EVERY_S),
         }
+        program = settings.programs[name]
+        if program == "cserver":
+            flags["grpc"] = f"{HOST}:{free_port()}"  # the same after each start, so that callers find it again
         words = [word for flag, value in flags.items() for word in (f"--{flag}", value)]
-        return Service("cserver", words, folder, environ=self._environ)
+        return Service(program, words, folder, environ=self._environ)
+
+    def of(self, program: str) -> list[str]:
+        """The names of the nodes that run this service."""
+        return [name for name, found in self._programs.items() if found == program]
 
     def start(self) -> None:
         side_by_side([partial(self._start, service) for service in self.services.values()], stop=self.stop)
@@ -116,6 +135,12 @@ class Nodes(Owned):
                 return f"{name} has ended, so the drill can't go on:\n{service.last_lines()}"
         return ""
 
+    async def watch(self) -> None:
+        """For ever.  Raises `Unavailable` when one has ended by itself."""
+        while not (said := self.ended()):  # noqa: ASYNC110  only looking tells
+            await asyncio.sleep(LOOK_S)
+        raise Unavailable(said)
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -123,22 +148,25 @@ class Cluster:
 
     log_url: str
     nodes: Nodes
+    broker: Child | None = None
+    """The process that keeps the log, if there is one."""
 
 
 @asynccontextmanager
 async def started(settings: ClusterSettings, folder: Path) -> AsyncIterator[Cluster]:
     """Everything serves inside the block and is gone after it.  Raises `Unavailable` or `BadSettings`."""
     async with AsyncExitStack() as stack:
-        url = f"sqlite:{folder / 'log'}"
+        url, broker = f"sqlite:{folder / 'log'}", None
         if settings.kind is not LogKind.SQLITE:
             mode = Mode.CLUSTER if settings.kind is LogKind.ROCKETMQ else Mode.LOCAL
-            url = (await stack.enter_async_context(RocketMQ(folder / "rocketmq", mode=mode))).log_url
+            rocketmq = await stack.enter_async_context(RocketMQ(folder / "rocketmq", mode=mode))
+            url, broker = rocketmq.log_url, rocketmq.broker
         async with log.open(url) as opened:
             await topics.create_all(opened, settings.app_name, settings.partitions)
-        names = [f"n{number + 1}" for number in range(settings.nodes)]
-        links = {name: await _link(stack, url) if settings.relayed else Link(url, []) for name in names}
+        links = {name: await _link(stack, url) if settings.relayed else Link(url, []) for name in settings.programs}
         postgres = await stack.enter_async_context(Postgres(folder / "postgres"))
-        yield Cluster(url, await stack.enter_async_context(Nodes(settings, folder, links, dsn=postgres.dsn)))
+        nodes = await stack.enter_async_context(Nodes(settings, folder, links, dsn=postgres.dsn))
+        yield Cluster(url, nodes, broker)
 
 
 async def _link(stack: AsyncExitStack, url: str) -> Link:

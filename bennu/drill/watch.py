@@ -15,7 +15,7 @@ from bennu.replica.clock import SystemClock
 from bennu.replica.journal import Position
 from bennu.v1.members_pb2 import SEAT_PART_FOLLOWS, SEAT_PART_LEADS, SEAT_PART_STOPPED, HandoverAsked, Heartbeat
 
-SERVICE = "cserver"
+SERVICE, SAGA = "cserver", "saga"
 
 logger = structlog.get_logger()
 
@@ -23,12 +23,13 @@ logger = structlog.get_logger()
 class Watch:
     """Listens from now on; `run` keeps it true."""
 
-    def __init__(self, log: Log, app_name: str, partitions: int) -> None:
+    def __init__(self, log: Log, app_name: str, partitions: int, *, service: str = SERVICE) -> None:
         self._log = log
+        self._service = service
         self._topic = topics.members(app_name)
         self._partitions = partitions
         self._clock = SystemClock()
-        self._directory = Directory(SERVICE)
+        self._directory = Directory(service)
         self._changed = asyncio.Event()
         self.released: dict[tuple[int, int], int] = {}
         """Last batch of each leadership that was given up in order, by partition and epoch."""
@@ -60,7 +61,7 @@ class Watch:
 
     async def ask_handover(self, number: int, node: str) -> None:
         """As an operator would."""
-        asked = HandoverAsked(service=SERVICE, partition=number, node=node)
+        asked = HandoverAsked(service=self._service, partition=number, node=node)
         try:
             await self._log.append(self._topic, records.encode(asked))
         except (AppendRefused, AppendUnknown) as error:  # whoever waits for the handover asks again

@@ -6,8 +6,9 @@ from typing import Protocol
 from google.protobuf.message import Message
 
 from bennu.domain.app import App
-from bennu.drill.calls import Call
+from bennu.drill.calls import Call, Command
 from bennu.drill.journals import Journal
+from bennu.drill.saga_journals import Sagas
 
 
 class Workload(Protocol):
@@ -29,3 +30,16 @@ class Workload(Protocol):
 
     def conserved(self, calls: Sequence[Call], journals: Sequence[Journal]) -> list[str]:
         """What does not add up, in words (I9)."""
+
+
+class SagaWorkload(Workload, Protocol):
+    """Commands that each start one saga."""
+
+    def starts_saga(self, command: Command) -> bool:
+        """Whether it is one of these, not one that prepares them."""
+
+    def saga_of(self, command: Command) -> str:
+        """Id of the saga that it starts."""
+
+    def misjudged(self, sagas: Sagas, journals: Sequence[Journal]) -> list[str]:
+        """Sagas whose effects in the domain are not what they ended as: in words (I8)."""

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 from google.protobuf.message import Message
@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from bank import checks
 from bank.app import app
 from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer, Withdraw
-from bank.v1.events_pb2 import Deposited, Withdrawn
+from bank.v1.events_pb2 import Deposited, WithdrawalReversed, Withdrawn
 from bank.v1.queries_pb2 import GetStatement
 from bennu.drill.calls import OK, Call
 from bennu.drill.journals import Journal
@@ -23,6 +23,10 @@ TRANSFERS = 0.1
 """Share of transfers, which one aggregate takes down; ..."""
 REFUSED = 0.05
 """... of withdrawals that no account can bear; the rest are pairs."""
+MOVEMENTS: Mapping[str, tuple[type[Deposited | Withdrawn | WithdrawalReversed], int]] = {
+    kind.DESCRIPTOR.full_name: (kind, sign) for kind, sign in ((Deposited, 1), (Withdrawn, -1), (WithdrawalReversed, 1))
+}
+"""Events that change a balance, and in which direction."""
 
 
 class BankLoad:
@@ -86,7 +90,7 @@ class BankLoad:
         problems += [
             f"entries in {name} add up to {total}" for name, total in checks.entry_sums(tables).items() if total
         ]
-        return [*problems, *_misstated(journals)]
+        return [*problems, *misstated(journals)]
 
 
 def expected_balances(calls: Sequence[Call]) -> dict[str, int]:
@@ -104,21 +108,17 @@ def expected_balances(calls: Sequence[Call]) -> dict[str, int]:
     return dict(balances)
 
 
-def _misstated(journals: Sequence[Journal]) -> Iterator[str]:
+def misstated(journals: Sequence[Journal]) -> Iterator[str]:
     """At every event: the balance that it states follows from those before it."""
     balances: Counter[str] = Counter()
     for journal in journals:
         for batch in journal.batches:
             for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
-                event: Deposited | Withdrawn
-                if batch.event_types[index] == Deposited.DESCRIPTOR.full_name:
-                    event = Deposited.FromString(raw)
-                    balances[event.account] += event.amount_minor
-                elif batch.event_types[index] == Withdrawn.DESCRIPTOR.full_name:
-                    event = Withdrawn.FromString(raw)
-                    balances[event.account] -= event.amount_minor
-                else:
+                if (found := MOVEMENTS.get(batch.event_types[index])) is None:
                     continue
+                kind, sign = found
+                event = kind.FromString(raw)
+                balances[event.account] += sign * event.amount_minor
                 if event.balance_minor != balances[event.account]:
                     yield (
                         f"{journal.topic}, batch {batch.batch_no}: {event.account} holds {balances[event.account]}, "
