@@ -1,4 +1,4 @@
-"""Projection loops inside the test, over any log and a real Postgres."""
+"""Projection loops inside the test, over any log and a real Postgres; of the bank's ledger if nothing is said."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from bank.account import AccountRules
-from bank.app import app as bank
+from bank.app import app
+from bank.projections import Ledger
 from bank.transfer import TransferRules
 from bennu.domain import App, Projection
 from bennu.errors import Final
@@ -29,11 +30,14 @@ from tests.qserver.serving import TIMEOUT_S
 
 def bank_with(*projections: type[Projection]) -> App:
     """The bank, shown by other projections."""
-    return App("bank", service=bank.service, aggregates=(AccountRules, TransferRules), projections=projections)
+    return App("bank", service=app.service, aggregates=(AccountRules, TransferRules), projections=projections)
+
+
+LEDGER = bank_with(Ledger)
 
 
 @asynccontextmanager
-async def looping(log: Log, dsn: str, *, app: App = bank, partitions: int = 1) -> AsyncIterator[None]:
+async def looping(log: Log, dsn: str, *, app: App = LEDGER, partitions: int = 1) -> AsyncIterator[None]:
     """One loop a projection and partition runs inside the block; an error of one ends the block."""
     projections = compile_projections(app)
     await migrate(dsn)
@@ -44,7 +48,7 @@ async def looping(log: Log, dsn: str, *, app: App = bank, partitions: int = 1) -
         loops = [
             ProjectionLoop(
                 projection,
-                Partition(number, partitions, f"bank-events-{number}"),
+                Partition(number, partitions, projection.topic(number)),
                 outside=outside,
                 metrics=metrics,
             )
@@ -58,7 +62,7 @@ async def looping(log: Log, dsn: str, *, app: App = bank, partitions: int = 1) -
                 task.cancel()
 
 
-async def stopped_by(log: Log, dsn: str, *, app: App = bank, partitions: int = 1) -> Final:
+async def stopped_by(log: Log, dsn: str, *, app: App = LEDGER, partitions: int = 1) -> Final:
     """The error that ends the loops."""
     with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.timeout(TIMEOUT_S), looping(log, dsn, app=app, partitions=partitions):

@@ -53,17 +53,28 @@ async def started(*services: Service) -> AsyncIterator[None]:
 
 async def unmet(service: Service) -> dict[str, str]:
     """The conditions of `/readyz` that are not met, each with its reason; none when it is ready."""
-    code, conditions = await asyncio.to_thread(_readyz, service.announced["ops"])
+    code, page = await asyncio.to_thread(_got, service.announced["ops"], "/readyz")
+    conditions: dict[str, dict[str, Any]] = json.loads(page)["conditions"]
     found = {name: said["reason"] for name, said in conditions.items() if not said["met"]}
     assert (code == HTTPStatus.OK) is (not found)
     return found
 
 
-def _readyz(address: str) -> tuple[int, dict[str, dict[str, Any]]]:
+async def is_ready(service: Service) -> bool:
+    """Whether it says so."""
+    return not await unmet(service)
+
+
+async def metrics(service: Service) -> str:
+    """What it tells Prometheus."""
+    return (await asyncio.to_thread(_got, service.announced["ops"], "/metrics"))[1]
+
+
+def _got(address: str, path: str) -> tuple[int, str]:
     with closing(HTTPConnection(address, timeout=TIMEOUT_S)) as connection:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         response = connection.getresponse()
-        return response.status, json.loads(response.read())["conditions"]
+        return response.status, response.read().decode()
 
 
 @asynccontextmanager
@@ -110,7 +121,7 @@ class World:
 
 async def _projected(connection: "asyncpg.Connection[asyncpg.Record]", ends: dict[int, int]) -> bool:
     try:
-        rows = await connection.fetch("SELECT partition, log_offset FROM bennu.positions")
+        rows = await connection.fetch("SELECT partition, log_offset FROM bennu.positions WHERE projection = 'ledger'")
     except asyncpg.UndefinedTableError:
         return False  # QServer has not come so far
     return {row["partition"]: row["log_offset"] for row in rows} == ends

@@ -17,7 +17,7 @@ import pytest
 from bennu.ops.postgres import SCHEMA_LOCK, check_ports
 from bennu.stack.ports import free_port
 from bennu.stack.postgres import Postgres
-from tests.qserver.serving import TIMEOUT_S, bank_world, connected, qserver, started, unmet, until
+from tests.qserver.serving import TIMEOUT_S, bank_world, connected, is_ready, qserver, started, unmet, until
 from tests.service_process import Service
 
 pytestmark = pytest.mark.real
@@ -30,12 +30,9 @@ SELECT pid FROM pg_stat_activity
 WHERE application_name = 'bennu migration' AND datname = current_database() AND wait_event_type = 'Lock'
 """
 WAITS_FOR_LOCK = f"SELECT pid {SESSIONS} AND wait_event_type = 'Lock'"
-STATE = "SELECT (SELECT log_offset FROM bennu.positions), (SELECT count(*) FROM bank.accounts_g1)"
-
-
-async def is_ready(service: Service) -> bool:
-    """Whether it says so."""
-    return not await unmet(service)
+STATE = """
+SELECT (SELECT log_offset FROM bennu.positions WHERE projection = 'ledger'), (SELECT count(*) FROM bank.accounts_g1)
+"""
 
 
 async def ready(*services: Service) -> None:

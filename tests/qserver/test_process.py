@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+import bennu.log
 from bennu.ops.run import EXIT_BAD_SETTINGS
-from tests.qserver.serving import bank_world, connected, qserver, started
+from tests.qserver.sagas import SagaJournal
+from tests.qserver.serving import bank_world, connected, is_ready, metrics, qserver, started, until
+from tests.saga.story import Story
+from tests.service_process import Service
 
 pytestmark = pytest.mark.real
 
@@ -42,6 +46,33 @@ async def places_in(dsn: str) -> int:
     """How many positions the database holds, each of which would bind it to a number of partitions."""
     async with connected(dsn) as connection:
         return int(await connection.fetchval("SELECT count(*) FROM bennu.positions"))
+
+
+SHOWN = 'bennu_qserver_position_offset{app="bank",partition="1",projection="sagas"} 2.0'
+
+
+async def says(service: Service, line: str) -> bool:
+    """Whether this line is among its metrics."""
+    return line in await metrics(service)
+
+
+async def only_sagas(directory: Path, dsn: str) -> None:
+    """An app without projections, whose Saga has never run; then it has."""
+    service = qserver(directory, dsn, partitions=2, app="tests.qserver.sagas:BANK")
+    async with started(service), bennu.log.open(f"sqlite:{directory / 'log'}") as log, connected(dsn) as connection:
+        await until(lambda: is_ready(service))
+        journal, story = SagaJournal(log, partition=1, partitions=2), Story()
+        story.starts()
+        await journal.writer.epoch()
+        await journal.tell(story)
+        await until(lambda: connection.fetchval("SELECT EXISTS (SELECT FROM bank.sagas WHERE partition = 1)"))
+        await until(lambda: says(service, SHOWN))
+        assert await asyncio.to_thread(service.stop) == 0
+
+
+def test_an_app_may_have_sagas_alone(tmp_path: Path, database: str) -> None:
+    """Without projections, and before Saga has made its journals, QServer is ready; then it shows them."""
+    asyncio.run(only_sagas(tmp_path, database))
 
 
 def test_the_tables_show_the_journals(tmp_path: Path, database: str) -> None:

@@ -1,6 +1,7 @@
 """What QServer makes in Postgres, and what it refuses to work with."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import asyncpg
@@ -16,6 +17,7 @@ from tests.qserver.serving import bank_world, connected, qserver, started
 pytestmark = pytest.mark.real
 
 EX_CONFIG = 78
+README = Path(__file__).parents[2] / "README.md"
 TABLES = """
 SELECT table_schema || '.' || table_name || ':' || table_type FROM information_schema.tables
 WHERE table_schema IN ('bank', 'bennu') ORDER BY 1
@@ -43,6 +45,12 @@ async def made_twice(dsn: str) -> None:
             "bank.accounts_g1:BASE TABLE",
             "bank.entries:VIEW",
             "bank.entries_g1:BASE TABLE",
+            "bank.saga_commands:VIEW",
+            "bank.saga_commands_g1:BASE TABLE",
+            "bank.saga_steps:VIEW",
+            "bank.saga_steps_g1:BASE TABLE",
+            "bank.sagas:VIEW",
+            "bank.sagas_g1:BASE TABLE",
             "bank.transfers:VIEW",
             "bank.transfers_g1:BASE TABLE",
             "bennu.positions:BASE TABLE",
@@ -55,6 +63,20 @@ async def made_twice(dsn: str) -> None:
 def test_made_twice(database: str) -> None:
     """A second start finds all as it wants it; tables, views and comments are there."""
     asyncio.run(made_twice(database))
+
+
+async def asked(dsn: str) -> int:
+    """How many statements of the README are answered."""
+    blocks = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
+    statements = [each for block in blocks for each in re.sub(r"--.*", "", block).split(";") if each.strip()]
+    await make(dsn)
+    async with connected(dsn) as connection:
+        return len([await connection.fetch(each) for each in statements])
+
+
+def test_the_queries_of_the_readme_work(database: str) -> None:
+    """Tables and columns have the names that the README uses."""
+    assert asyncio.run(asked(database)) >= 4
 
 
 async def made_at_once(directory: Path, dsn: str) -> None:

@@ -1,26 +1,32 @@
 """A projection, compiled: for each event type how its bytes become row changes, looked up once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
 from bennu.domain import App, EventMeta, Projection
 from bennu.domain.messages import input_type, name_of, rules_of
 from bennu.errors import BadSettings, RecordBroken
 from bennu.replica.known import check_events
+from bennu.v1 import saga_pb2
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.rows import RowChanges
+from bennu_qserver.saga_projection import SagaProjection
 from bennu_qserver.statements import Statement
 from bennu_qserver.tables import StoredTable, check_schema, check_table
 
 GENERATION = 1
 """The generation that is filled and read; a rebuild will begin the next one."""
+
+EVENTS, SAGAS = "events", "saga"
+"""Kinds of journals, as their topics are called."""
 
 RULE_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a faulty rule raises; anything else is no fault of the event's."""
@@ -41,14 +47,20 @@ class CompiledProjection:
 
     app: str
     name: str
+    journal: str
+    """Which of the app's journals it reads: `EVENTS` or `SAGAS`."""
     generation: int
     statements: dict[str, Statement]
     handlers: dict[str, Handler | None]
-    """Every event type that the app knows; None for those of no interest."""
+    """Every event type that is known; None for those of no interest."""
 
     @property
     def tables(self) -> list[StoredTable]:
         return [statement.table for statement in self.statements.values()]
+
+    def topic(self, partition: int) -> str:
+        """The journal of this partition."""
+        return f"{self.app}-{self.journal}-{partition}"
 
     def apply(self, batch: EventBatch, rows: RowChanges, *, partition: int, where: str) -> None:
         """Collect the row changes of an effective batch.
@@ -99,11 +111,15 @@ def _project(handler: Handler, raw: bytes, rows: RowChanges, *, meta: EventMeta,
 
 
 def compile_projections(app: App) -> list[CompiledProjection]:
-    """All projections of the app.  Raises `BadSettings` naming what can't work."""
-    if not app.projections:
-        raise BadSettings(f"app `{app.name}` declares no projections, so there is nothing for QServer to do")
+    """All projections of the app, and the one of its sagas.  Raises `BadSettings` naming what can't work."""
+    if not (app.projections or app.sagas):
+        raise BadSettings(
+            f"app `{app.name}` declares neither projections nor sagas: there is nothing for QServer to do"
+        )
     check_schema(app.name)
-    compiled = [_compiled(app, projection) for projection in app.projections]
+    compiled = [_of_events(app, projection) for projection in app.projections]
+    if app.sagas:
+        compiled.append(_of_sagas(app))
     _check_once("projections are called", [projection.name for projection in compiled])
     _check_once("tables are called", [table.declared.name for one in compiled for table in one.tables])
     return compiled
@@ -115,21 +131,38 @@ def _check_once(what: str, names: list[str]) -> None:
             raise BadSettings(f"two {what} `{name}`")
 
 
-def _compiled(app: App, projection: Projection) -> CompiledProjection:
-    kind = type(projection)
+def _of_events(app: App, projection: Projection) -> CompiledProjection:
+    rules = _rules(projection, app.events, app=app.name)
+    name = projection.name or type(projection).__qualname__.lower()
+    return CompiledProjection(app.name, name, EVENTS, GENERATION, _statements(app, projection), _handlers(app, rules))
+
+
+def _of_sagas(app: App) -> CompiledProjection:
+    projection = SagaProjection(app)
+    records = {kind.full_name: GetMessageClass(kind) for kind in saga_pb2.DESCRIPTOR.message_types_by_name.values()}
+    rules = _rules(projection, records, app=app.name)
+    handlers = {
+        name: Handler(record.FromString, rules[name]) if name in rules else None for name, record in records.items()
+    }
+    return CompiledProjection(app.name, projection.name, SAGAS, GENERATION, _statements(app, projection), handlers)
+
+
+def _statements(app: App, projection: Projection) -> dict[str, Statement]:
     for table in projection.tables:
-        check_table(table, kind.__qualname__)
-    name = projection.name or kind.__qualname__.lower()
-    tables = {table.name: Statement(StoredTable(app.name, GENERATION, table)) for table in projection.tables}
-    rules: dict[str, Rule] = {}
+        check_table(table, type(projection).__qualname__)
+    return {table.name: Statement(StoredTable(app.name, GENERATION, table)) for table in projection.tables}
+
+
+def _rules(projection: Projection, events: Container[str], *, app: str) -> dict[str, Rule]:
+    kind, rules = type(projection), dict[str, Rule]()
     for method, rule in rules_of(kind, "projects"):
         message = input_type(kind, method, rule, position=1)
-        if name_of(message) not in app.events:
-            raise BadSettings(f"{kind.__qualname__}.{method}: {name_of(message)} is no event of app `{app.name}`")
+        if name_of(message) not in events:
+            raise BadSettings(f"{kind.__qualname__}.{method}: {name_of(message)} is no event of app `{app}`")
         if name_of(message) in rules:
             raise BadSettings(f"{kind.__qualname__}.{method}: {name_of(message)} has a rule already")
         rules[name_of(message)] = partial(rule, projection)
-    return CompiledProjection(app.name, name, GENERATION, tables, _handlers(app, rules))
+    return rules
 
 
 def _handlers(app: App, rules: dict[str, Rule]) -> dict[str, Handler | None]:

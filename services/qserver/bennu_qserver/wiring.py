@@ -15,7 +15,7 @@ from bennu.ops.run import Running
 from bennu_qserver import positions, schema, status
 from bennu_qserver.database import READY as POSTGRES
 from bennu_qserver.database import Connection, Database, open_database
-from bennu_qserver.dispatch import CompiledProjection, compile_projections
+from bennu_qserver.dispatch import SAGAS, CompiledProjection, compile_projections
 from bennu_qserver.limits import LAG_SAMPLE_S, STOP_S
 from bennu_qserver.projection_loop import Outside, Partition, ProjectionLoop
 from bennu_qserver.settings import QServerSettings
@@ -50,17 +50,24 @@ async def _work(
     log: Log,
     database: Database,
 ) -> None:
-    topics = [f"{projections[0].app}-events-{number}" for number in range(settings.partitions)]
+    count = settings.partitions
     await _prepare(settings, database, projections=projections)
-    checked = partial(partition_count.check, log, projections[0].app, settings.partitions)
+    checked = partial(partition_count.check, log, projections[0].app, count)
     await _wait_for_log(checked, readiness=running.readiness)
-    for topic in topics:
-        await _wait_for_log(partial(log.bounds, topic), readiness=running.readiness)
+    for projection in projections:  # those of events come first: who makes them knows how many there are
+        ask = log.create if settings.log_is_embedded and projection.journal == SAGAS else log.bounds
+        for number in range(count):
+            await _wait_for_log(partial(ask, projection.topic(number)), readiness=running.readiness)
     outside = Outside(log, database, Board(running.readiness))
     loops = [
-        ProjectionLoop(projection, Partition(number, len(topics), topic), outside=outside, metrics=running.metrics)
+        ProjectionLoop(
+            projection,
+            Partition(number, count, projection.topic(number)),
+            outside=outside,
+            metrics=running.metrics,
+        )
         for projection in projections
-        for number, topic in enumerate(topics)
+        for number in range(count)
     ]
     async with asyncio.TaskGroup() as group:
         for loop in loops:
