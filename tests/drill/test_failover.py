@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,10 @@ import pytest
 
 from bennu.drill.nodes import ClusterSettings, started
 from bennu.stack.stack import LogKind
-from tests.cli.running import folder_for_all, running
+from tests.cli.running import running
 from tests.stack.processes import alive
 
 SMALL = ("drill", "failover", "--log", "sqlite", "--rate", "60", "--partitions", "4", "--every-s", "3", "--json")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Where the drill makes its temporary folder."""
-    with folder_for_all() as found:
-        (found / "tmp").mkdir(mode=0o711)
-        yield found
 
 
 @pytest.mark.real
