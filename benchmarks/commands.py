@@ -24,13 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.frames import deposit_frames, opening_frames
-from bennu import log as bennu_log
+from bennu.drill.rebuilding import bennu
 from bennu.errors import Unavailable
-from bennu.ops.topics import create_all
 from bennu.stack.rocketmq import RocketMQ
 from bennu.stack.service import Service, clean_environ
+from bennu.stack.suite import SuiteSettings
 from bennu.v1.stream_pb2 import ReplyFrame
 
+APP = "bank.app:app"
 LOGS = ("memory", "sqlite", "rocketmq")
 EXECUTE = "/bennu.v1.CommandStream/Execute"
 CALL_TIMEOUT_S = 600.0
@@ -125,8 +126,8 @@ def target(name: str, folder: Path, *, partitions: int = 1) -> Iterator[Target]:
         if url is None:
             typer.echo("starting RocketMQ ...", err=True)
             url = stack.enter_context(RocketMQ(folder / "rocketmq")).log_url
-            asyncio.run(_make_topics(url, partitions))
-        flags = ["--app", "bank.app:app", "--log", url, "--grpc", "127.0.0.1:0", "--partitions", str(partitions)]
+            _make_topics(url, partitions)
+        flags = ["--app", APP, "--log", url, "--grpc", "127.0.0.1:0", "--partitions", str(partitions)]
         place = folder / name
         place.mkdir(exist_ok=True)
         service = Service("cserver", flags, place, environ=clean_environ())
@@ -136,9 +137,10 @@ def target(name: str, folder: Path, *, partitions: int = 1) -> Iterator[Target]:
         yield Target(name, url, service)
 
 
-async def _make_topics(url: str, partitions: int) -> None:
-    async with bennu_log.open(url) as opened:
-        await create_all(opened, "bank", partitions)
+def _make_topics(url: str, partitions: int) -> None:
+    # Not here: gRPC's poller serves the loop of this process, and would be left with one that was closed.
+    flags = ("--app", APP, "--log", url, "--partitions", str(partitions))
+    bennu("topics", "create", *flags, settings=SuiteSettings(APP, "bank"))
 
 
 async def _all_rounds(targets: list[Target], shape: tuple[int, int], *, frames: int, rounds: int) -> None:

@@ -21,7 +21,7 @@ import typer
 import uvloop
 
 from bank.v1.events_pb2 import TransferCompleted, TransferFailed
-from benchmarks.commands import EXECUTE, Sender, Target, cpu_seconds, target
+from benchmarks.commands import APP, EXECUTE, Sender, Target, cpu_seconds, target
 from benchmarks.frames import funding_frames, opening_frames, transfer_frames
 from bennu import log as bennu_log
 from bennu.drill.beside import beside
@@ -188,7 +188,7 @@ def _started(log: str, partitions: int) -> Iterator[Suite]:
         TemporaryDirectory(prefix="bennu-bench-", ignore_cleanup_errors=True) as folder,
         target(log, Path(folder), partitions=partitions) as found,
     ):
-        flags = ["--app", "bank.app:app", "--log", found.url, "--partitions", str(partitions)]
+        flags = ["--app", APP, "--log", found.url, "--partitions", str(partitions)]
         saga = Service("saga", flags, Path(folder), environ=clean_environ())
         try:
             saga.start()
