@@ -9,6 +9,8 @@ from bennu.drill.nodes import Cluster
 from bennu.drill.watch import Watch
 
 BROKER = "broker"
+BROKER_TIMES = 4
+"""Everybody waits for it while it boots, and once it is back they are to get on for a while."""
 
 
 class Kills:
@@ -28,9 +30,11 @@ class Kills:
     async def run(self, part: str, say: Callable[[str], object]) -> None:
         """For ever, whether all is well again or not."""
         while True:
-            await asyncio.sleep(self._every_s * self._chances[part].uniform(0.5, 1.5))
-            self._under_way[part] = asyncio.create_task(self._kill(part, say))
-            await asyncio.shield(self._under_way[part])  # what was killed is started again all the same
+            pause_s = self._every_s * (BROKER_TIMES if part == BROKER else 1)
+            await asyncio.sleep(pause_s * self._chances[part].uniform(0.5, 1.5))
+            kill = self._under_way[part] = asyncio.create_task(self._kill(part, say))
+            kill.add_done_callback(lambda done: done.cancelled() or done.exception())  # or it is said to be lost
+            await asyncio.shield(kill)  # what was killed is started again all the same
 
     async def finish(self) -> None:
         """Until nothing is down; for whoever has cancelled `run`."""

@@ -33,7 +33,9 @@ def sagas(  # noqa: PLR0913  each is a flag
     rate: Annotated[float, typer.Option(min=1, max=100_000, help="Transfers a second, at most.")] = 500,
     processes: Annotated[int, typer.Option("--nodes", min=1, max=16, help="CServers, and as many Sagas.")] = 2,
     partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions of the bank.")] = 2,
-    every_s: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two kills, about.")] = 4,
+    every_s: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds from a part's return to its next kill.")
+    ] = 8,
     seed: Annotated[int, typer.Option(help="Chooses who pays whom, who is killed, and when.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
