@@ -14,6 +14,8 @@ from bennu.limits import MAX_DECISION_BYTES
 
 POISON = "poison"
 """In an event's `transfer`: evolving by it raises."""
+ENDLESS = "endless"
+"""There as well: evolving by it leads to a state that can't be kept."""
 
 
 def event(command: Deposit, transfer: str = "") -> Deposited:
@@ -38,6 +40,7 @@ FAULTS: dict[str, Callable[[Deposit], Any]] = {
     "raises-no-text": raises_what_is_no_text,
     "raises-at-length": raises_at_length,
     "half-way": lambda command: [event(command), event(command, POISON)],
+    "no-state": lambda command: event(command, ENDLESS),
     "nothing": lambda _: None,
     "no-event": lambda _: [],
     "text": lambda _: "deposited",
@@ -68,6 +71,8 @@ class FaultyRules(AccountRules):
         super().was_deposited(state, event)
         if event.transfer == POISON:
             raise ZeroDivisionError("evolving divided by zero")
+        if event.transfer == ENDLESS:
+            state.credited_minor = 2**64
 
     @answers
     def get(self, state: Account, query: GetAccount) -> AccountView | Rejection:
