@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bennu.ops import sources
+from bennu.ops import sources, topics
 
 if TYPE_CHECKING:
     from bennu.domain.app import App
     from bennu.log.port import Log
 
-MAX_PARTITIONS = 1024
+MAX_PARTITIONS = topics.MAX_PARTITIONS
 PARAMETERS = {"app": "app_name", "log": "log", "partitions": "partitions", "grpc": "grpc"}
 """What a setting is called in the functions below `bennu.cli`."""
 

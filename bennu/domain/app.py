@@ -82,6 +82,8 @@ class App:
         aggregates: Sequence[type[Aggregate[Any]]],
         sagas: Sequence[type[Saga[Any]]] = (),
         projections: Sequence[type[Projection]] = (),
+        participants: Sequence["App"] = (),
+        callers: Sequence[str] = (),
         scenarios: Sequence[Scenario] = (),
         upcasters: Sequence[Callable[[Any], Message]] = (),
         state_upcasters: Sequence[StateUpcaster] = (),
@@ -111,6 +113,11 @@ class App:
         for saga in sagas:
             plan_of(saga)
         self.sagas = tuple(saga() for saga in sagas)
+        self.apps = (self, *participants)
+        """Those that its sagas command and hear: itself, and its participants."""
+        self.callers = tuple(callers)
+        """Names of the other apps whose sagas may command this one."""
+        self._check_participants()
         self.scenarios = {scenario.name: scenario for scenario in scenarios}
         """What `bennu explore` lets sagas live through, by name."""
         self.projections = tuple(projection() for projection in projections)
@@ -184,6 +191,25 @@ class App:
                 raise BadSettings(f"{self.service.full_name}/{method.name}: no rule takes {name}")
         if self.example is not None and self.example.DESCRIPTOR.full_name not in self.methods:
             raise BadSettings(f"the example is a {self.example.DESCRIPTOR.full_name}, which no rpc takes")
+
+    def _check_participants(self) -> None:
+        """Each takes commands of this app's sagas, and none means something else by a type than another one."""
+        owners: dict[str, App] = {}
+        for app in self.apps:
+            if app is not self and self.name not in app.callers:
+                raise BadSettings(
+                    f"app `{app.name}` is a participant of `{self.name}`, but does not take commands of its sagas: "
+                    f'say callers=("{self.name}",) when `{app.name}` is made'
+                )
+            for name in (*app.commands, *app.events, *app.upcasts):
+                if owners.setdefault(name, app) is not app:
+                    raise BadSettings(
+                        f"{name} is a type of app `{owners[name].name}` and of app `{app.name}`; among the apps of a "
+                        "saga a type says which one a command goes to, so it has one"
+                    )
+        names = [app.name for app in self.apps]
+        if len(set(names)) != len(names):
+            raise BadSettings(f"the apps of a saga need names of their own, found {', '.join(names)}")
 
     def message(self, type_name: str) -> type[Message] | None:
         """The message class of that name among the app's own, or None."""

@@ -61,8 +61,12 @@ def plan_of(saga: type[Saga[Any]]) -> Plan:
 
 def makers(plan: Plan) -> Sequence[Callable[..., Any]]:
     """Everything in it that makes a command, as it was declared."""
-    found = [made for step in plan for made in (step.command, step.compensation) if made is not None]
-    return [made.args[0] if isinstance(made, partial) else made for made in found]
+    return [as_declared(made) for step in plan for made in (step.command, step.compensation) if made is not None]
+
+
+def as_declared(rule: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """A planned step's rule as its author wrote it, with the annotations."""
+    return rule.args[0] if isinstance(rule, partial) else rule
 
 
 class _Drawing:

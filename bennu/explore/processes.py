@@ -3,14 +3,15 @@
 Nothing outlives a step but the journals, so each step is also a crash of its process.
 """
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
+import msgspec
 from google.protobuf.message import Message
 
 from bennu.domain.app import App
 from bennu.domain.scenario import States
-from bennu.errors import BennuError
+from bennu.errors import BadSettings, BennuError
 from bennu.log.port import Log, Record
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
@@ -18,13 +19,14 @@ from bennu.ops.topics import numbered_sources
 from bennu.replica.batch import OpenBatch
 from bennu.replica.fold import AggregateFold
 from bennu.replica.history import Judged
-from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, encode
+from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, decode, encode
 from bennu.replica.leader import Replica
 from bennu.replica.pauses import Pauses
 from bennu.replica.state import Fold, ReplicaState
 from bennu.testing.clock import ManualClock
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
+from bennu.v1.saga_pb2 import SagaCommandIssued
 from bennu_cserver.command_loop import Partition as CommandPartition
 from bennu_cserver.intake import Intake
 from bennu_cserver.log_input import CommandLogReader
@@ -33,10 +35,12 @@ from bennu_cserver.submission import Prepared, Submission
 from bennu_saga.definitions import Definitions
 from bennu_saga.event_input import EventJournalReader
 from bennu_saga.fold import SagaFold
+from bennu_saga.outbox import Command
 from bennu_saga.reactor import Reactor
+from bennu_saga.saga_loop import Delivery
 from bennu_saga.saga_loop import Partition as SagaPartition
 from bennu_saga.signals import Signals
-from bennu_saga.state import ASKED, RESTING
+from bennu_saga.state import ASKED, COMPENSATION, DONE, RESTING, SagaState
 
 NO_LOG = cast(Log, None)
 """A replica that is only told what to do reads and writes none."""
@@ -74,54 +78,76 @@ def leading(topic: str, fold: Fold, journal: Sequence[bytes], *, place: tuple[in
     return replica
 
 
-class Participants:
-    """The CServer partitions of an app."""
+class Place(NamedTuple):
+    """A partition of an app."""
 
-    def __init__(self, app: App, partitions: int) -> None:
-        self.app = app
-        self.partitions = partitions
-        self._intake = Intake(app, lambda: 0)
-        self._observed = Observed(Metrics(), Readiness(), partitions)
+    app: App
+    number: int
+    partitions: int
+    events: str
+    """Its topics."""
+    commands: str
 
-    def carry_out(self, number: int, journal: Sequence[bytes], command: Message) -> tuple[bytes, str]:
+
+def places_of(app: App, partitions: int) -> list[Place]:
+    """The partitions of an app and of its participants, so many each."""
+    return [
+        Place(each, number, partitions, f"{each.name}-events-{number}", f"{each.name}-commands-{number}")
+        for each in app.apps
+        for number in range(partitions)
+    ]
+
+
+def states_of(places: Sequence[Place], journals: Sequence[Sequence[bytes]]) -> States:
+    """What all of them hold.  Raises `BadSettings` where two apps call an aggregate alike."""
+    found: dict[str, dict[str, object]] = {}
+    owners: dict[str, App] = {}
+    for place, journal in zip(places, journals, strict=True):
+        fold = AggregateFold(place.app)
+        leading(place.events, fold, journal, place=(place.number, place.partitions), now_us=0)
+        for kind, states in zip(place.app.kinds, fold.states, strict=True):
+            if (owner := owners.setdefault(kind.name, place.app)) is not place.app:
+                raise BadSettings(f"apps `{owner.name}` and `{place.app.name}` both have a {kind.name}: rename one")
+            found.setdefault(kind.name, {}).update(states)
+    return cast(States, found)
+
+
+class Participant:
+    """The CServer of one partition."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._app = place.app
+        self._intake = Intake(place.app, lambda: 0)
+        sources = numbered_sources(place.app.name, place.partitions, place.app.callers)
+        observed = Observed(Metrics(), Readiness(), place.partitions)
+        of = (place.number, place.partitions)
+        self._reader = CommandLogReader(place.app, place.commands, of, observed=observed, sources=sources)
+
+    def carry_out(self, journal: Sequence[bytes], command: Message) -> tuple[bytes, str]:
         """A client's command: the record of its batch, and why it was refused, if it was."""
         name = command.DESCRIPTOR.full_name
         prepared = self._intake.command(name, command.SerializeToString(), f"given-{len(journal)}", origin=Origin())
         submission = Submission([prepared], lambda _submission, _batch_no: None)
-        body = self._decided(number, journal, submission, now_us=0)
+        body = self._decided(journal, submission, now_us=0)
         code, content = submission.replies[0]
         return body, content.decode(errors="replace") if code else ""
 
-    def take(
-        self, number: int, journal: Sequence[bytes], commands: Sequence[bytes], *, refuse: bool, now_us: int
-    ) -> bytes:
+    def take(self, journal: Sequence[bytes], commands: Sequence[bytes], *, refuse: bool, now_us: int) -> bytes:
         """The newest record of the command log: the record of its batch.  `refuse`: refuse all of it by fiat."""
-        topic = f"{self.app.name}-commands-{number}"
-        sources = numbered_sources(self.app.name, self.partitions)
-        reader = CommandLogReader(self.app, topic, (number, self.partitions), observed=self._observed, sources=sources)
-        submission = reader.submission(self._intake, len(commands) - 1, commands[-1])
+        submission = self._reader.submission(self._intake, len(commands) - 1, commands[-1])
         if refuse:
             submission.commands = [_refused(command) for command in submission.commands]
-        return self._decided(number, journal, submission, now_us=now_us)
+        return self._decided(journal, submission, now_us=now_us)
 
-    def _decided(self, number: int, journal: Sequence[bytes], submission: Submission, *, now_us: int) -> bytes:
-        fold, place = AggregateFold(self.app), (number, self.partitions)
-        replica = leading(f"{self.app.name}-events-{number}", fold, journal, place=place, now_us=now_us)
+    def _decided(self, journal: Sequence[bytes], submission: Submission, *, now_us: int) -> bytes:
+        fold, place = AggregateFold(self._app), (self._place.number, self._place.partitions)
+        replica = leading(self._place.events, fold, journal, place=place, now_us=now_us)
         partition = CommandPartition(replica, fold, Pauses())
         partition.submit(submission)
         while submission.next < len(submission.commands) or (submission.input_topic and not replica.open.inputs):
             partition.decide_some()
         return replica.seal()[0]
-
-    def states(self, journals: Sequence[Sequence[bytes]]) -> States:
-        """What all of them hold."""
-        found: dict[str, dict[str, object]] = {kind.name: {} for kind in self.app.kinds}
-        for number, journal in enumerate(journals):
-            fold = AggregateFold(self.app)
-            leading(f"{self.app.name}-events-{number}", fold, journal, place=(number, self.partitions), now_us=0)
-            for kind, states in zip(self.app.kinds, fold.states, strict=True):
-                found[kind.name].update(states)
-        return cast(States, found)
 
 
 def _refused(command: Prepared) -> Prepared:
@@ -135,35 +161,42 @@ class TimerLost(BennuError):
 class Sagas:
     """The one partition of an app's sagas, for one step."""
 
-    def __init__(self, definitions: Definitions, partitions: int, journal: Sequence[bytes], *, now_us: int) -> None:
+    def __init__(
+        self, definitions: Definitions, places: Sequence[Place], journal: Sequence[bytes], *, now_us: int
+    ) -> None:
         self._definitions = definitions
-        self._partitions = partitions
         self.topic = f"{definitions.app.name}-saga-0"
-        self._signals = Signals(definitions, self.topic, (0, 1))
-        self._app = definitions.app.name
         self.fold = SagaFold()
         self.replica = leading(self.topic, self.fold, journal, place=(0, 1), now_us=now_us)
-        self.partition = SagaPartition(self.replica, self.fold, Reactor(definitions, self.fold, partitions))
+        counts = {place.app.name: place.partitions for place in places}
+        self.partition = SagaPartition(self.replica, self.fold, Reactor(definitions, self.fold, counts))
 
-    def journaled(self, source: int) -> int:
+    def journaled(self, topic: str) -> int:
         """Records of this event journal whose effects are journaled."""
-        saved = self.replica.state.inputs.get(f"{self._app}-events-{source}")
+        saved = self.replica.state.inputs.get(topic)
         return saved.offset if saved else 0
 
-    def read(self, source: int, events: Sequence[bytes]) -> int:
+    def read(self, place: Place, events: Sequence[bytes]) -> int:
         """React to the next batch that means something, from where effects are journaled on; what is read then."""
-        topic = f"{self._app}-events-{source}"
-        saved = self.replica.state.inputs.get(topic)
-        reader = JournalReader(Position.from_proto(saved) if saved else Position(topic))
-        inputs = EventJournalReader(self._signals, topic, (source, self._partitions))
-        first = reader.position.offset
-        chunk = [Record(offset, body) for offset, body in enumerate(events[first:], first)]
-        for delivery in inputs.deliveries(reader, chunk):
+        for delivery in self._deliveries(place, events):
             self.partition.submit(delivery)
             self.partition.react_some()
             if self.replica.open.command_ids:
                 return delivery.position.offset
         return len(events)
+
+    def hears(self, place: Place, events: Sequence[bytes]) -> bool:
+        """Whether any of it means something."""
+        return any(delivery.signals for delivery in self._deliveries(place, events))
+
+    def _deliveries(self, place: Place, events: Sequence[bytes]) -> Iterator[Delivery]:
+        saved = self.replica.state.inputs.get(place.events)
+        reader = JournalReader(Position.from_proto(saved) if saved else Position(place.events))
+        signals = Signals(self._definitions, self.topic, (0, 1), app=place.app)
+        inputs = EventJournalReader(signals, place.events, (place.number, place.partitions))
+        first = reader.position.offset
+        chunk = [Record(offset, body) for offset, body in enumerate(events[first:], first)]
+        return inputs.deliveries(reader, chunk)
 
     def fire(self) -> None:
         """The timer that is due."""
@@ -186,6 +219,25 @@ class Sagas:
         if dues and (timer is None or timer[0] != min(dues)):
             raise TimerLost(f"the timer due at {min(dues)} is lost; the next one is {timer}")
 
+    def memory(self) -> bytes:
+        """All that what comes next depends on, but for positions: journals that come to the same are as good as one."""
+        fold = self.fold
+        sagas = sorted((saga_id, self._without_order(saga)) for saga_id, saga in fold.sagas.items())
+        boxes = sorted(
+            (box.destination, box.last_no, tuple(map(without_cause, box.unconfirmed)))
+            for box in fold.outbox.boxes.values()
+        )
+        counts = sorted(fold.counts.items())
+        return msgspec.msgpack.encode((sagas, sorted(fold.awaiting.items()), boxes, counts))
+
+    def _without_order(self, saga: SagaState) -> SagaState:
+        """After the pivot nothing is undone, so it does not matter what was done last."""
+        definition = self._definitions.get(saga.definition, saga.version)
+        assert definition is not None, "it was started by it"
+        if any(step.pivot and saga.at(index).phase == DONE for index, step in enumerate(definition.plan)):
+            return msgspec.structs.replace(saga, order=tuple(sorted(saga.order)))
+        return saga
+
     def record(self) -> bytes | None:
         """What is to be appended to its journal; None: nothing happened that matters."""
         return self.partition.seal()[0] if self.replica.open.command_ids else None
@@ -196,3 +248,18 @@ def batches(topic: str, journal: Sequence[bytes]) -> Sequence[EventBatch]:
     reader = JournalReader(Position(topic))
     found = (reader.classify(offset, body)[1] for offset, body in enumerate(journal))
     return [record for record in found if isinstance(record, EventBatch)]
+
+
+def without_cause(command: Command) -> Command:
+    """Which of several answers led to it is for people to know; nothing that happens depends on it."""
+    actor, correlation, _, trace = command.origin
+    return command._replace(origin=(actor, correlation, "", trace))
+
+
+def undone_by(body: bytes) -> tuple[str, ...]:
+    """The compensations that a record of a saga journal issues, in order."""
+    batch, name = decode(body, where="explored"), SagaCommandIssued.DESCRIPTOR.full_name
+    assert isinstance(batch, EventBatch), "it is what was sealed"
+    kinds = [batch.event_types[index] for index in batch.event_type_indexes]
+    issued = [SagaCommandIssued.FromString(raw) for kind, raw in zip(kinds, batch.events, strict=True) if kind == name]
+    return tuple(each.command_id for each in issued if each.role == COMPENSATION)

@@ -20,14 +20,16 @@ and, each counted as a fault:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
+
+from google.protobuf.message import Message
 
 from bennu.domain.app import App
 from bennu.domain.scenario import Scenario
 from bennu.errors import BadSettings
-from bennu.explore.processes import Participants, Sagas, first_record
+from bennu.explore.processes import Participant, Sagas, first_record, places_of, undone_by, without_cause
 from bennu.testing.clock import START_US
 from bennu.wire.partitioning import partition_of
 from bennu_saga.definitions import Definitions
@@ -53,11 +55,14 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Logs, what was read and sent of them, and time."""
+    """Logs, what was read and sent of them, and time; by the number of the place."""
 
     events: tuple[Records, ...]
     commands: tuple[Records, ...]
-    sagas: Records
+    sagas: Records = field(compare=False)
+    """The journal of sagas.  What it comes to is compared in its stead, and in which order steps were undone."""
+    memory: bytes
+    undone: tuple[str, ...]
     taken: tuple[int, ...]
     """Records of each command log that CServer took."""
     seen: tuple[int, ...]
@@ -78,7 +83,7 @@ class World:
 class Taking(NamedTuple):
     """What CServer makes of the newest of these commands follows from this."""
 
-    number: int
+    place: int
     journal: Records
     commands: Records
     refuse: bool
@@ -91,7 +96,7 @@ class Reading(NamedTuple):
     journal: Records
     receipts: tuple[int, ...]
     now_us: int
-    source: int = NOBODY
+    place: int = NOBODY
     events: Records = ()
 
 
@@ -101,46 +106,70 @@ class Model:
     def __init__(self, app: App, scenario: Scenario, partitions: int) -> None:
         self.app = app
         self.scenario = scenario
-        self.partitions = partitions
+        self.places = places_of(app, partitions)
         self.definitions = Definitions(app)
-        self.participants = Participants(app, partitions)
+        self._participants = list(map(Participant, self.places))
         self._taken = lru_cache(CACHED)(self._take_anew)
         self._reacted = lru_cache(CACHED)(self._react_anew)
         self._sent = lru_cache(CACHED)(self._send_anew)
 
     def start(self) -> World:
         """The scenario's beginning: the saga's event is in its journal.  Raises `BadSettings` if it can't begin."""
-        events = [[first_record(number, self.partitions)] for number in range(self.partitions)]
+        events = [[first_record(place.number, place.partitions)] for place in self.places]
         for command in (*self.scenario.given, self.scenario.when):
-            rule = self.app.commands.get(command.DESCRIPTOR.full_name)
-            if rule is None:
-                raise BadSettings(f"{self.scenario.name}: {command.DESCRIPTOR.full_name} is no command of the app")
-            number = partition_of(rule.key(command), self.partitions)
-            body, refusal = self.participants.carry_out(number, events[number], command)
+            index = self._place_of(command)
+            body, refusal = self._participants[index].carry_out(events[index], command)
             if refusal:
                 raise BadSettings(f"{self.scenario.name}: {command.DESCRIPTOR.name} is refused: {refusal}")
-            events[number].append(body)
-        zeros, ones = (0,) * self.partitions, (1,) * self.partitions
+            events[index].append(body)
+        count = len(self.places)
+        zeros = (0,) * count
         journals = tuple(tuple(journal) for journal in events)
-        return World(journals, ((),) * self.partitions, (first_record(0, 1),), zeros, ones, ones, zeros, zeros, zeros)
+        begin = World(journals, ((),) * count, (first_record(0, 1),), b"", (), zeros, zeros, zeros, zeros, zeros, zeros)
+        sagas = self.sagas(begin)
+        # What means nothing to a saga is read already.
+        seen = tuple(0 if sagas.hears(*each) else len(each[1]) for each in zip(self.places, journals, strict=True))
+        return replace(begin, seen=seen, kept_seen=seen)
+
+    def _place_of(self, command: Message) -> int:
+        for index, (app, number, partitions, *_) in enumerate(self.places):
+            rule = app.commands.get(command.DESCRIPTOR.full_name)
+            if rule is not None and partition_of(rule.key(command), partitions) == number:
+                return index
+        raise BadSettings(f"{self.scenario.name}: {command.DESCRIPTOR.full_name} is no command of the apps")
 
     # --- what can happen
 
     def possible(self, world: World, faults: int) -> Iterator[Event]:
-        """Events that may come next, with so many faults left; none: it is over."""
-        ordinary = list(self._ordinary(world))
+        """Events that may come next, with so many faults left; none: it is over.
+
+        Of events that may change places without any difference only one order is gone through: what CServer makes of a
+        record nobody sees before Saga reads it, and Saga reads the same whether its commands are on their way or not.
+        So a record is taken at once, or the participant stays away, and Saga sends before it reads.
+        """
+        ordinary = self._first(list(self._ordinary(world)))
         yield from ordinary
-        unread = any(event.kind == "read" for event in ordinary)
-        may_fire = world.due_us and not unread and (world.firings < MAX_FIRINGS or world.away == NOBODY)
+        may_fire = world.due_us and (world.firings < MAX_FIRINGS or world.away == NOBODY)
         if may_fire and (faults or not ordinary):
             yield Event("fire", fault=bool(ordinary))
         if not ordinary and world.away != NOBODY:
             yield Event("back", world.away)
         if faults:
             yield from self._faults(world, ordinary)
+            if (world.seen, world.sent) != (world.kept_seen, world.kept_sent):
+                yield Event("crash", fault=True)
+
+    @staticmethod
+    def _first(ordinary: list[Event]) -> list[Event]:
+        """Those that come before the others."""
+        for kind in ("take", "send"):
+            for event in ordinary:
+                if event.kind == kind:
+                    return [event, *(other for other in ordinary if other.kind == "land")]
+        return ordinary
 
     def _ordinary(self, world: World) -> Iterator[Event]:
-        for number in range(self.partitions):
+        for number in range(len(self.places)):
             if number != world.away and world.taken[number] < len(world.commands[number]):
                 yield Event("take", number)
             if world.seen[number] < len(world.events[number]):
@@ -159,8 +188,6 @@ class Model:
                 yield Event("refuse", index, fault=True)
                 if world.away == NOBODY:
                     yield Event("away", index, fault=True)
-        if (world.seen, world.sent) != (world.kept_seen, world.kept_sent):
-            yield Event("crash", fault=True)
 
     # --- what comes of it
 
@@ -185,7 +212,7 @@ class Model:
 
     def sagas(self, world: World) -> Sagas:
         """Saga's memory, from its journal."""
-        return Sagas(self.definitions, self.partitions, world.sagas, now_us=world.now_us)
+        return Sagas(self.definitions, self.places, world.sagas, now_us=world.now_us)
 
     def _take(self, world: World, number: int, *, refuse: bool) -> World:
         taken = world.taken[number] + 1
@@ -214,6 +241,8 @@ class Model:
         return replace(
             world,
             sagas=(*world.sagas, found.body),
+            memory=found.memory,
+            undone=world.undone + found.undone,
             kept_seen=tuple(map(max, world.kept_seen, found.journaled)),
             kept_sent=world.sent,
             issued=found.issued,
@@ -223,34 +252,36 @@ class Model:
     # --- processes, whose every step follows from what they are given: the worlds are many, these are few
 
     def _take_anew(self, it: Taking) -> bytes:
-        return self.participants.take(it.number, it.journal, it.commands, refuse=it.refuse, now_us=it.now_us)
+        return self._participants[it.place].take(it.journal, it.commands, refuse=it.refuse, now_us=it.now_us)
 
     def _react_anew(self, it: Reading) -> "Reaction":
-        sagas = Sagas(self.definitions, self.partitions, it.journal, now_us=it.now_us)
-        for number, last_no in enumerate(it.receipts):
+        sagas = Sagas(self.definitions, self.places, it.journal, now_us=it.now_us)
+        for place, last_no in zip(self.places, it.receipts, strict=True):
             if last_no:
-                sagas.partition.confirmed(f"{self.app.name}-commands-{number}", last_no)
+                sagas.partition.confirmed(place.commands, last_no)
         seen = 0
-        if it.source == NOBODY:
+        if it.place == NOBODY:
             sagas.fire()
         else:
-            seen = sagas.read(it.source, it.events)
+            seen = sagas.read(self.places[it.place], it.events)
         sagas.check_timers()
-        body, numbers = sagas.record(), range(self.partitions)
+        body = sagas.record()
         heads, timer = sagas.fold.outbox.heads(), sagas.fold.next_timer()
         return Reaction(
             body,
+            sagas.memory(),
+            undone_by(body) if body else (),
             seen,
-            journaled=tuple(map(sagas.journaled, numbers)),
-            issued=tuple(heads.get(f"{self.app.name}-commands-{number}", 0) for number in numbers),
+            journaled=tuple(sagas.journaled(place.events) for place in self.places),
+            issued=tuple(heads.get(place.commands, 0) for place in self.places),
             due_us=timer[0] if timer else 0,
         )
 
     def _send_anew(self, journal: Records, number: int, sent: int) -> tuple[bytes, int]:
-        sagas = Sagas(self.definitions, self.partitions, journal, now_us=0)
-        box = sagas.fold.outbox.box(f"{self.app.name}-commands-{number}")
+        sagas = Sagas(self.definitions, self.places, journal, now_us=0)
+        box = sagas.fold.outbox.box(self.places[number].commands)
         box.confirm(sent)
-        commands = box.sendable()
+        commands = list(map(without_cause, box.sendable()))
         return encode(commands, sagas.topic), commands[-1].no
 
 
@@ -259,6 +290,9 @@ class Reaction(NamedTuple):
 
     body: bytes | None
     """Its record; None: nothing that matters."""
+    memory: bytes
+    undone: tuple[str, ...]
+    """Compensations that it issued."""
     seen: int
     journaled: tuple[int, ...]
     issued: tuple[int, ...]

@@ -26,6 +26,25 @@ async def said_by(log: Log, topic: str) -> int:
     return start.partitions if isinstance(start, EpochStart) else 0
 
 
+async def still_said_by(log: Log, topic: str) -> int:
+    """The same, from whichever of its epochs began first among those that are still kept."""
+    try:
+        first, end = await log.bounds(topic)
+    except TopicMissing:
+        return 0
+    if first == end:
+        return 0
+    async with aclosing(log.read(topic, first)) as chunks:
+        async for chunk in chunks:
+            for offset, body in chunk:
+                start = decode(body, where=f"{topic}, offset {offset}")
+                if isinstance(start, EpochStart):
+                    return start.partitions
+                if offset + 1 >= end:
+                    return 0
+    return 0
+
+
 async def check(log: Log, app_name: str, told: int) -> str:
     """Raise `BadSettings` when a journal of the app says another number; the one that agrees, "" if none has begun.
 

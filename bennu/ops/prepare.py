@@ -9,6 +9,8 @@ from bennu.log.port import Log
 from bennu.ops import partition_count
 from bennu.ops.patience import Patience
 
+NOT_BEGUN = "start its CServer, or have a running one begin a new epoch by `bennu handover`"
+
 
 class Told(NamedTuple):
     """How many partitions a process was told that an app has."""
@@ -28,6 +30,23 @@ async def prepare(log: Log, topics: Iterable[str], told: Told, *, embedded: bool
         await _each([partial(partition_count.check, log, *told), *(partial(ask, topic) for topic in topics)])
     except TopicMissing as error:
         raise TopicMissing(f"{error}; make it with `bennu topics create`") from error
+
+
+async def count(log: Log, app_names: Iterable[str], counts: dict[str, int]) -> None:
+    """Put in how many partitions each app has, as its first journal says; one that has not begun is waited for.
+
+    Raises `RecordBroken` for a journal that can't be understood.
+    """
+    for name in app_names:
+        topic, patience = f"{name}-events-0", Patience(f"app {name}")
+        while name not in counts:
+            try:
+                if said := await partition_count.still_said_by(log, topic):
+                    counts[name] = said
+                else:
+                    await patience.wait(f"{topic} does not say how many partitions the app has: {NOT_BEGUN}")
+            except Unavailable as error:
+                await patience.wait(error)
 
 
 async def _each(questions: Iterable[Callable[[], Awaitable[object]]]) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from bennu.errors import BadSettings
 from bennu.ops import flags, names, sources
 from bennu.ops.sources import PREFIX, SHORT_LOGS, Given
+from bennu.ops.topics import MAX_PARTITIONS
 
 
 class ServiceSettings(BaseModel):
@@ -31,7 +32,9 @@ class ServiceSettings(BaseModel):
     log_access_key: SecretStr | None = Field(None, description="access key of the log")
     log_secret_key: SecretStr | None = Field(None, description="secret key of the log")
     archive: str = Field("", description="folder of the archive: records that the log no longer keeps are read from it")
-    partitions: int = Field(1, ge=1, le=1024, description="partitions of the app; fixed when its journals are created")
+    partitions: int = Field(
+        1, ge=1, le=MAX_PARTITIONS, description="partitions of the app; fixed when its journals are created"
+    )
     ops: str = Field("127.0.0.1:0", description="address of the operations port: metrics, health, readiness")
     insecure_bind: bool = Field(False, description="allow plaintext ports on addresses other than loopback")
     node: str = Field("", description="name of this process among its peers; default: service and a random suffix")

@@ -1,12 +1,15 @@
 """The topics of an app: which there are, and how they are made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bennu.log.port import Log  # at run time it would bring the log's adapters into the start of `bennu --help`
 
 KINDS = ("events", "commands", "saga")
+MAX_PARTITIONS = 1024
+"""Of any app."""
 
 
 def members(app_name: str) -> str:
@@ -27,9 +30,19 @@ def histories(app_name: str, partitions: int) -> Iterator[str]:
             yield f"{app_name}-{kind}-{number}"
 
 
-def numbered_sources(app_name: str, partitions: int) -> frozenset[str]:
-    """Whose numbered commands are taken from its command logs: so far those of its own sagas' journals."""
-    return frozenset(f"{app_name}-saga-{number}" for number in range(partitions))
+@cache
+def numbered_sources(app_name: str, partitions: int, callers: Sequence[str] = ()) -> frozenset[str]:
+    """Whose numbered commands are taken from its command logs: its own sagas', and those of the apps that may call it.
+
+    How many partitions a caller has is not known to an app; the names are as many as it may have.
+    """
+    counts = {app_name: partitions} | dict.fromkeys(callers, MAX_PARTITIONS)
+    return frozenset(f"{name}-saga-{number}" for name, count in counts.items() for number in range(count))
+
+
+def app_of(topic: str) -> str:
+    """The app that a journal or command log of this name belongs to."""
+    return topic.rpartition("-")[0].rpartition("-")[0]
 
 
 def journals(app_name: str, partitions: int) -> Iterator[str]:
@@ -39,8 +52,8 @@ def journals(app_name: str, partitions: int) -> Iterator[str]:
 
 def is_journal(name: str) -> bool:
     """Whether a topic of this name is a journal: a domain's, or a saga's."""
-    app_name, _, kind = name.rpartition("-")[0].rpartition("-")
-    return bool(app_name) and kind in ("events", "saga") and name.rpartition("-")[2].isdigit()
+    kind = name.rpartition("-")[0].rpartition("-")[2]
+    return bool(app_of(name)) and kind in ("events", "saga") and name.rpartition("-")[2].isdigit()
 
 
 async def create_all(log: "Log", app_name: str, partitions: int) -> list[str]:

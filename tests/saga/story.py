@@ -88,7 +88,7 @@ class Story:
     def __init__(self, *sagas: type[Saga[Any]], partitions: int = 1) -> None:
         self.definitions = Definitions(app_with(*(sagas or (TransferSaga,))))
         self.fold = SagaFold()
-        self.reactor = Reactor(self.definitions, self.fold, partitions)
+        self.reactor = Reactor(self.definitions, self.fold, {"bank": partitions})
         self.records: list[Record] = []
         self._instances = 0
 

@@ -23,7 +23,7 @@ class Member(AnyMember[AggregateFold, Partition, Observed]):
         """`place`: number of the partition, and how many there are."""
         super().__init__(f"{app.name}-events-{place[0]}", place, node=node)
         self.commands_topic = f"{app.name}-commands-{place[0]}"
-        self.numbered_sources = topics.numbered_sources(app.name, place[1])
+        self.numbered_sources = topics.numbered_sources(app.name, place[1], app.callers)
         self._app = app
         self._intake = intake
         self.pauses = node.pauses

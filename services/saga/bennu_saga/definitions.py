@@ -12,9 +12,9 @@ import msgspec
 from google.protobuf.message import Message
 
 from bennu.domain.aggregate import State, check_defaults
-from bennu.domain.app import App, CommandRule, Upcast
+from bennu.domain.app import App, Upcast
 from bennu.domain.messages import input_type, name_of, returned_types, rules_of
-from bennu.domain.plan import Plan, makers, plan_of
+from bennu.domain.plan import Plan, PlannedStep, as_declared, makers, plan_of
 from bennu.domain.saga import Saga
 from bennu.errors import BadSettings, RecordBroken
 from bennu.limits import MAX_COMMAND_BYTES
@@ -59,6 +59,15 @@ class Listening(NamedTuple):
     key: Callable[[Any], str]
 
 
+class Made(NamedTuple):
+    """A command that a declaration made, and whose it is."""
+
+    app: str
+    key: str
+    type_name: str
+    payload: bytes
+
+
 class Definitions:
     """All sagas of `app`.  Raises `BadSettings`, naming the saga, for what can't work.
 
@@ -67,6 +76,10 @@ class Definitions:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self._whose = ("app " if len(app.apps) == 1 else "apps ") + ", ".join(f"`{each.name}`" for each in app.apps)
+        self._commands = {name: (each.name, rule) for each in app.apps for name, rule in each.commands.items()}
+        self._events = {name: rule for each in app.apps for name, rule in each.events.items()}
+        self._upcasts = {name: step for each in app.apps for name, step in each.upcasts.items()}
         self.by_trigger: dict[str, list[Definition]] = {}
         self.listening: defaultdict[str, list[Listening]] = defaultdict(list)
         """Steps that wait for events, by the type of the event."""
@@ -80,8 +93,8 @@ class Definitions:
 
     def _add(self, saga: Saga[Any]) -> None:
         name, trigger_type = type(saga).__qualname__, name_of(_trigger_of(type(saga)))
-        if trigger_type not in self.app.events:
-            raise BadSettings(f"{name} is started by {trigger_type}, which is no event of app `{self.app.name}`")
+        if trigger_type not in self._events:
+            raise BadSettings(f"{name} is started by {trigger_type}, which is no event of {self._whose}")
         if (name, saga.version) in self._by_name:
             raise BadSettings(f"two sagas of app `{self.app.name}` are called {name}, version {saga.version}")
         plan = plan_of(type(saga))
@@ -89,6 +102,8 @@ class Definitions:
             self._check_command(name, rule)
         self._check_command(name, saga.completed)
         self._check_command(name, saga.failed)
+        for step in plan:
+            self._check_one_log(name, step)
         definition = Definition(name, saga.version, trigger_type, saga, plan, self._hears(saga))
         self._by_name[name, saga.version] = definition
         self._listen(definition)
@@ -118,37 +133,55 @@ class Definitions:
                     self.heard.add(name_of(event))
 
     def _check_event(self, where: str, event: str) -> None:
-        if event not in self.app.events:
-            raise BadSettings(f"{where} hears {event}, which is no event of app `{self.app.name}`")
+        if event not in self._events:
+            raise BadSettings(f"{where} hears {event}, which is no event of {self._whose}")
 
     def _check_command(self, name: str, rule: Callable[..., Any]) -> None:
         if not (inspect.isfunction(rule) or inspect.ismethod(rule)):
             return  # a callable object: what it makes is checked when it is made
         for message in returned_types(rule):
-            if message is not Message and name_of(message) not in self.app.commands:
+            if message is not Message and name_of(message) not in self._commands:
                 made_by = getattr(rule, "__qualname__", repr(rule))
-                raise BadSettings(f"{name}: {made_by} makes {name_of(message)}, no command of app `{self.app.name}`")
+                raise BadSettings(f"{name}: {made_by} makes {name_of(message)}, no command of {self._whose}")
+
+    def _check_one_log(self, name: str, step: PlannedStep) -> None:
+        """Only the log that holds a command that is given up makes sure that its compensation is decided after it."""
+        if not (step.timeout_ms and step.compensation):
+            return
+        forward, back = self._apps_of(step.command), self._apps_of(step.compensation)
+        if forward and back and forward.isdisjoint(back):
+            raise BadSettings(
+                f"{name}: step `{step.name}` may time out, so its compensation must go to the app of its command, "
+                f"`{min(forward)}`, not to `{min(back)}`"
+            )
+
+    def _apps_of(self, rule: Callable[[Any, Any], Any]) -> set[str]:
+        """Where what it makes goes to; none if it does not say what it makes."""
+        declared = as_declared(rule)
+        if not (inspect.isfunction(declared) or inspect.ismethod(declared)):
+            return set()
+        return {self._commands[name_of(made)][0] for made in returned_types(declared) if made is not Message}
 
     def get(self, name: str, version: int) -> Definition | None:
         """The definition that a journaled saga began with."""
         return self._by_name.get((name, version))
 
     def knows(self, type_name: str) -> bool:
-        """Whether the app has this event, of old or today."""
-        return type_name in self.app.known_events
+        """Whether an app has this event, of old or today."""
+        return type_name in self._events or type_name in self._upcasts
 
     def event(self, type_name: str, raw: bytes) -> Message:
         """The event in these bytes, by its newest type.
 
-        Raises `RecordBroken` for one that the app does not know or can't upcast, `DecodeError` for what is no message.
+        Raises `RecordBroken` for one that no app knows or that can't be upcast, `DecodeError` for what is no message.
         """
-        upcast = self.app.upcasts.get(type_name)
+        upcast = self._upcasts.get(type_name)
         if upcast is not None:
             newer = self._newer(upcast, raw)
             return self.event(newer.DESCRIPTOR.full_name, newer.SerializeToString())
-        rule = self.app.events.get(type_name)
+        rule = self._events.get(type_name)
         if rule is None:
-            raise RecordBroken(f"event type {type_name} is not known to app `{self.app.name}`")
+            raise RecordBroken(f"event type {type_name} is not known to {self._whose}")
         return rule.message.FromString(raw)
 
     def _newer(self, upcast: Upcast, raw: bytes) -> Message:
@@ -160,18 +193,19 @@ class Definitions:
         assert isinstance(newer, Message), "an upcaster gives a message"
         return newer
 
-    def command(self, make: Callable[[], Message | None]) -> tuple[CommandRule, Message, bytes] | None:
-        """What a declaration makes, with its rule and bytes; None if nothing.  Raises `RuleFailed`."""
+    def command(self, make: Callable[[], Message | None]) -> Made | None:
+        """What a declaration makes; None if nothing.  Raises `RuleFailed`."""
         made = call_rule(make)
         if made is None:
             return None
-        rule = self.app.commands.get(made.DESCRIPTOR.full_name) if isinstance(made, Message) else None
-        if rule is None:
-            raise RuleFailed(f"{type(made).__name__} is no command of app `{self.app.name}`")
+        found = self._commands.get(made.DESCRIPTOR.full_name) if isinstance(made, Message) else None
+        if found is None:
+            raise RuleFailed(f"{type(made).__name__} is no command of {self._whose}")
+        app, rule = found
         payload = made.SerializeToString()
         if len(payload) > MAX_COMMAND_BYTES:
             raise RuleFailed(f"{rule.type_name} has {len(payload)} bytes; at most {MAX_COMMAND_BYTES} are taken")
-        return rule, made, payload
+        return Made(app, rule.key(made), rule.type_name, payload)
 
 
 def key_of(rule: Callable[[Any], str], event: Message) -> str:

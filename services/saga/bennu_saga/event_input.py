@@ -52,6 +52,6 @@ class EventJournalReader:
     def _check_place(self, start: EpochStart, where: str) -> None:
         if (start.partition, start.partitions) != (self._number, self._partitions):
             raise BadSettings(
-                f"{where}: these events are partition {start.partition} of {start.partitions}, but this saga service was "  # noqa: E501
-                f"told that they are {self._number} of {self._partitions}; the number of partitions is fixed at creation"  # noqa: E501
+                f"{where}: these events are partition {start.partition} of {start.partitions}, but this saga service "
+                f"began with {self._number} of {self._partitions}; the number of partitions is fixed at creation"
             )

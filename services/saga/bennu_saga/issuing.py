@@ -1,6 +1,7 @@
 """The commands that sagas issue: made by their rules, identified, numbered per destination."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from bennu.limits import MAX_COMMAND_ID_BYTES
 from bennu.v1.saga_pb2 import SagaCommandIssued, SagaCommandRole
 from bennu.wire.commands import CONTROL_CHARACTER
 from bennu.wire.partitioning import partition_of
-from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
+from bennu_saga.definitions import Definition, Definitions, Made, RuleFailed, call_rule
 from bennu_saga.moves import Move
 from bennu_saga.outbox import Outbox
 from bennu_saga.state import CLOSING, COMPENSATION, DONE, FORWARD, RESTING, RUNNING, SagaState
@@ -22,10 +23,11 @@ _LETTER = {FORWARD: "f", COMPENSATION: "c", CLOSING: "e"}
 class Issuing:
     """Makes the command of a move; changes nothing."""
 
-    def __init__(self, definitions: Definitions, outbox: Outbox, partitions: int) -> None:
+    def __init__(self, definitions: Definitions, outbox: Outbox, counts: Mapping[str, int]) -> None:
+        """`counts`: how many partitions each app has."""
         self._definitions = definitions
         self._outbox = outbox
-        self._partitions = partitions
+        self._counts = counts
 
     def is_left_out(self, definition: Definition, saga: SagaState, index: int) -> bool:
         """Whether the step's condition says that it is not for this saga.  Raises `RuleFailed`."""
@@ -45,11 +47,14 @@ class Issuing:
         if step.phase == RESTING and step.awaited and step.sent:  # once more, the same: it has one effect
             destination, command_id, (type_name, payload) = step.destination, step.awaited, step.sent
         else:
-            found = self._made(definition, saga, move)
-            if found is None:
+            made = self._made(definition, saga, move)
+            if made is None:
                 return None
-            destination, type_name, payload = found
-            command_id = command_id_of(saga_id, saga.instance, move, attempt=_attempt(saga, move))
+            type_name, payload = made.type_name, made.payload
+            destination = f"{made.app}-commands-{partition_of(made.key, self._counts[made.app])}"
+            own = self._definitions.app.name
+            known_as = saga_id if made.app == own else f"{own}/{saga_id}"  # others may have a saga of this name, too
+            command_id = command_id_of(known_as, saga.instance, move, attempt=_attempt(saga, move))
         record = SagaCommandIssued(
             saga_id=saga_id,
             step=move.step,
@@ -69,7 +74,7 @@ class Issuing:
             record.compensates = step.given_up
         return record
 
-    def _made(self, definition: Definition, saga: SagaState, move: Move) -> tuple[str, str, bytes] | None:
+    def _made(self, definition: Definition, saga: SagaState, move: Move) -> Made | None:
         trigger, data = self._given(definition, saga)
         if move.role == CLOSING:
             told = definition.saga
@@ -81,13 +86,9 @@ class Issuing:
             assert rule is not None, "a step without a compensation is not undone"
             make = partial(rule, trigger, data)
         made = self._definitions.command(make)
-        if made is None:
-            if move.role != CLOSING:
-                raise RuleFailed(f"step `{definition.plan[move.step].name}` makes no command")
-            return None
-        rule_of_command, message, payload = made
-        number = partition_of(rule_of_command.key(message), self._partitions)
-        return f"{self._definitions.app.name}-commands-{number}", rule_of_command.type_name, payload
+        if made is None and move.role != CLOSING:
+            raise RuleFailed(f"step `{definition.plan[move.step].name}` makes no command")
+        return made
 
     def _given(self, definition: Definition, saga: SagaState) -> tuple[Message, Any]:
         """What every rule is given: the event that started the saga, and a copy of its data."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bennu.errors import BadSettings
 from bennu.replica.clock import Clock
@@ -24,18 +24,24 @@ from bennu_saga.survey import Survey
 class Member(AnyMember[SagaFold, Partition, Observed]):
     """One partition of an app's sagas in this process."""
 
-    def __init__(self, definitions: Definitions, place: tuple[int, int], *, node: Node) -> None:
-        """`place`: number of the partition, and how many there are."""
+    def __init__(
+        self, definitions: Definitions, place: tuple[int, int], *, node: Node, others: Mapping[str, int] | None = None
+    ) -> None:
+        """`place`: number of the partition, and how many there are; `others`: how many each participant has."""
         name = definitions.app.name
         super().__init__(f"{name}-saga-{place[0]}", place, node=node)
-        self.event_topics = [f"{name}-events-{source}" for source in range(self.partitions)]
-        self.command_topics = [f"{name}-commands-{target}" for target in range(self.partitions)]
         self._definitions = definitions
+        self._counts = {name: self.partitions, **(others or {})}
+        self._event_topics = self._topics_of("events")
+        self._command_topics = self._topics_of("commands")
+
+    def _topics_of(self, kind: str) -> list[str]:
+        return [f"{name}-{kind}-{number}" for name, count in self._counts.items() for number in range(count)]
 
     @property
     def topics(self) -> list[str]:
         """All that it reads or writes."""
-        return [self.topic, *self.event_topics, *self.command_topics]
+        return [self.topic, *self._event_topics, *self._command_topics]
 
     def new_fold(self) -> SagaFold:
         return SagaFold()
@@ -51,7 +57,7 @@ class Member(AnyMember[SagaFold, Partition, Observed]):
                 )
 
     def new_leader(self, replica: Replica, fold: SagaFold, observed: Observed) -> Partition:
-        partition = Partition(replica, fold, Reactor(self._definitions, fold, self.partitions))
+        partition = Partition(replica, fold, Reactor(self._definitions, fold, self._counts))
         observed.begin(self.number, fold)
         partition.when_effective.append(lambda: observed.effective(self.number, fold, partition.take_notes()))
         return partition
@@ -59,17 +65,22 @@ class Member(AnyMember[SagaFold, Partition, Observed]):
     async def beside(self, partition: Partition, observed: Observed) -> None:
         """Read events, send commands, keep time."""
         fold = partition.fold
-        signals = Signals(self._definitions, self.topic, (self.number, self.partitions))
-        boxes = [fold.outbox.box(topic) for topic in dict.fromkeys((*self.command_topics, *fold.outbox.boxes))]
+        boxes = [fold.outbox.box(topic) for topic in dict.fromkeys((*self._command_topics, *fold.outbox.boxes))]
         async with asyncio.TaskGroup() as group:
-            for number, topic in enumerate(self.event_topics):
-                reader = EventJournalReader(signals, topic, (number, self.partitions))
+            for reader in self._readers():
                 group.create_task(reader.feed(self.log, partition))
             for box in boxes:
                 dispatcher = Dispatcher(self.log, self.topic, box, confirmed=partition.confirmed)
                 partition.when_effective.append(dispatcher.wake)
                 group.create_task(dispatcher.run())
-            group.create_task(Survey(self.log, partition, self.event_topics, observed=observed).run())
+            group.create_task(Survey(self.log, partition, self._event_topics, observed=observed).run())
+
+    def _readers(self) -> Iterator[EventJournalReader]:
+        for app in self._definitions.app.apps:
+            count = self._counts[app.name]
+            signals = Signals(self._definitions, self.topic, (self.number, self.partitions), app=app)
+            for number in range(count):
+                yield EventJournalReader(signals, f"{app.name}-events-{number}", (number, count))
 
     def turn_away(self, partition: Partition) -> None:
         """What waits are records of journals, and the next leader reads them itself."""

@@ -9,7 +9,7 @@
 Nothing here waits, reads a clock or draws a random number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -74,10 +74,11 @@ COMPENSATION_FAILURE, REFUSED_CLOSING, PARKED, DUPLICATE_START, TIME_OUT = (
 class Reactor:
     """Decides for the sagas in `fold`.  Each call returns the records of one entry; none: nothing of ours."""
 
-    def __init__(self, definitions: Definitions, fold: SagaFold, partitions: int) -> None:
+    def __init__(self, definitions: Definitions, fold: SagaFold, counts: Mapping[str, int]) -> None:
+        """`counts`: how many partitions each app has."""
         self._definitions = definitions
         self._fold = fold
-        self._issuing = Issuing(definitions, fold.outbox, partitions)
+        self._issuing = Issuing(definitions, fold.outbox, counts)
         self.notes: list[Note] = []
         """Since somebody last took them."""
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
+from bennu.domain.app import App
 from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.errors import RecordBroken, UnknownToBuild
 from bennu.replica.fold import EVENT, REJECTED
@@ -62,13 +63,21 @@ Signal = Answer | Heard | Trigger
 
 
 class Signals:
-    """Finds the signals for one partition of sagas.  `journal` is its topic: the stream that answers name."""
+    """Finds the signals for one partition of sagas in the event journals of one app.
 
-    def __init__(self, definitions: Definitions, journal: str, place: tuple[int, int]) -> None:
+    `journal` is the topic of the sagas: the stream that answers name.
+    """
+
+    def __init__(
+        self, definitions: Definitions, journal: str, place: tuple[int, int], *, app: App | None = None
+    ) -> None:
+        """`app`: whose events; those of the sagas' own app if nothing is said."""
         self._definitions = definitions
+        self._app = app or definitions.app
+        self._place_of_app = "" if self._app is definitions.app else f"{self._app.name}-"
         self._journal = journal
         self._number, self._partitions = place
-        upcasts = definitions.app.upcasts.keys()
+        upcasts = self._app.upcasts.keys()
         self._starting = definitions.by_trigger.keys() | definitions.listening.keys() | upcasts
         self._hearing = definitions.heard | upcasts
 
@@ -97,7 +106,7 @@ class Signals:
 
     def _strange(self, batch: EventBatch, where: str) -> Mapping[int, str]:
         """Entries with an event that the app does not know.  Raises `UnknownToBuild` if one is no saga's affair."""
-        app = self._definitions.app
+        app = self._app
         unknown = [name for name in batch.event_types if name not in app.known_events]
         if not unknown:
             return {}
@@ -132,13 +141,13 @@ class Signals:
 
     def _started_or_heard(self, batch: EventBatch, starting: set[int], *, source: int) -> Iterator[Signal]:
         types, indexes, events = list(batch.event_types), list(batch.event_type_indexes), list(batch.events)
-        first = 0
+        first, place = 0, f"{self._place_of_app}{source}"
         for entry, count in enumerate(batch.event_counts):
             for at in range(first, first + count):
                 if indexes[at] in starting:
                     event = self._definitions.event(types[indexes[at]], events[at])
                     yield from self._heard_by(event, entry)
-                    yield from self._started_by(event, f"{source}-{batch.first_seq + at}", batch=batch, entry=entry)
+                    yield from self._started_by(event, f"{place}-{batch.first_seq + at}", batch=batch, entry=entry)
             first += count
 
     def _heard_by(self, event: Message, entry: int) -> Iterator[Heard]:

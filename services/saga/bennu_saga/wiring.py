@@ -4,7 +4,7 @@ from bennu.members.group import Group, Identity
 from bennu.ops import topics
 from bennu.ops.apps import load_app
 from bennu.ops.logs import open_log
-from bennu.ops.prepare import Told, prepare
+from bennu.ops.prepare import Told, count, prepare
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
 from bennu.replica.clock import SystemClock
@@ -29,10 +29,13 @@ async def main(settings: SagaSettings, running: Running) -> None:
         group = Group(log, members_log, Identity("saga", running.node), clock=clock)
         snapshots = snapshots_at(settings.postgres, every_s=settings.snapshot_every_s, name=running.node)
         node = Node(log, candidate, group, snapshots)
-        members = [
-            Member(definitions, (number, settings.partitions), node=node) for number in range(settings.partitions)
-        ]
         running.announce()
+        others: dict[str, int] = {}
+        names = [app.name for app in definitions.app.apps[1:]]
+        if not await unless(running.stop, count(log, names, others)):
+            return
+        places = [(number, settings.partitions) for number in range(settings.partitions)]
+        members = [Member(definitions, place, node=node, others=others) for place in places]
         needed = dict.fromkeys((members_log, *(topic for member in members for topic in member.topics)))
         told = Told(definitions.app.name, settings.partitions)
         if not await unless(running.stop, prepare(log, needed, told, embedded=settings.log_is_embedded)):
