@@ -20,6 +20,12 @@ class Target(NamedTuple):
 TARGETS = (
     Target("bennu/v1", ".", "Generated from proto/bennu/v1: what the services say to each other and to clients."),
     Target("bank/v1", "examples", "Generated from proto/bank/v1: the bank example's published language."),
+    *(
+        Target(
+            f"travel/{part}v1", "examples", f"Generated from proto/travel/{part}v1: a language of the travel example."
+        )
+        for part in ("", "hotel/", "flight/", "car/")
+    ),
 )
 OUTPUTS = ("--python_out=", "--grpc_python_out=", "--mypy_out=quiet:", "--mypy_grpc_out=quiet:")
 GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")

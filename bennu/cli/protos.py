@@ -25,10 +25,10 @@ def group() -> None:
 
 
 def sources() -> dict[str, Path]:
-    """File by its import path.  Raises `BadSettings` when something is missing."""
+    """File by its import path, in their order.  Raises `BadSettings` when something is missing."""
     root, validate = _root(), _validate()
-    found = {path.relative_to(root).as_posix(): path for path in sorted(root.glob("*/v*/*.proto"))}
-    return found | {"buf/validate/validate.proto": validate}
+    found = {path.relative_to(root).as_posix(): path for path in root.glob("**/v*/*.proto")}
+    return dict(sorted((found | {"buf/validate/validate.proto": validate}).items()))
 
 
 def _root() -> Path:

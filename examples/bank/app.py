@@ -14,6 +14,7 @@ app = App(
     aggregates=(AccountRules, TransferRules),
     sagas=(TransferSaga,),
     projections=(Ledger,),
+    callers=("travel",),
     scenarios=(TRANSFER,),
     example=OpenAccount(account="alice", owner="Alice", currency="EUR"),
 )

@@ -12,7 +12,7 @@ def test_export_writes_all_that_a_client_needs(bennu: Shell) -> None:
     """Every .proto of ours, byte for byte, and the one of protovalidate that they import."""
     told = bennu("protos", "export", "there", "--json")
     assert (told.code, told.err) == (0, "")
-    wanted = {path.relative_to(ROOT / "proto").as_posix() for path in (ROOT / "proto").glob("*/v1/*.proto")}
+    wanted = {path.relative_to(ROOT / "proto").as_posix() for path in (ROOT / "proto").glob("**/v1/*.proto")}
     folder = bennu.folder / "there"
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == wanted | {"buf/validate/validate.proto"}

@@ -1,0 +1,1 @@
+"""The cars, an app of their own: `--app travel.car.app:app`."""

@@ -1,0 +1,1 @@
+"""Generated from proto/travel/car/v1: a language of the travel example."""

@@ -1,0 +1,1 @@
+"""The flights, an app of their own: `--app travel.flight.app:app`."""

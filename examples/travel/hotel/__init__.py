@@ -1,0 +1,1 @@
+"""The hotels, an app of their own: `--app travel.hotel.app:app`."""
