@@ -24,7 +24,7 @@ OWN: dict[str, frozenset[str]] = {
     "archiver": frozenset({"once", "segment_age_s", "segment_bytes"}),
     "cserver": frozenset({"advertise", "grpc", "postgres", "snapshot_every_s", "window_age_ms", "window_count"}),
     "qserver": frozenset({"postgres"}),
-    "saga": frozenset({"postgres", "snapshot_every_s"}),
+    "saga": frozenset({"admin", "admin_advertise", "postgres", "snapshot_every_s"}),
 }
 
 SECRETS = frozenset({"log_access_key", "log_secret_key", "postgres"})

@@ -33,6 +33,8 @@ class SuiteSettings:
     partitions: int = 1
     grpc: str = "127.0.0.1:0"
     """Where CServer listens; with port 0 another free one after each start."""
+    admin: str = "127.0.0.1:0"
+    """Where Saga listens to operators; the same."""
     environ: Mapping[str, str] = field(default_factory=clean_environ)
 
 
@@ -52,6 +54,11 @@ class Suite(Owned):
     def grpc(self) -> str:
         """HOST:PORT of CServer."""
         return self.services["cserver"].addresses["grpc"]
+
+    @property
+    def admin(self) -> str:
+        """HOST:PORT of Saga, for operators."""
+        return self.services["saga"].addresses["admin"]
 
     @property
     def log_url(self) -> str:
@@ -90,6 +97,8 @@ class Suite(Owned):
         environ = settings.environ
         if name == "cserver":
             flags += ["--grpc", settings.grpc]
+        if name == "saga":
+            flags += ["--admin", settings.admin]
         if name in self.told_of_postgres:
             environ = told_of_postgres(environ, self.dsn)
         service = self.services[name] = Service(name, flags, self.folder, environ=environ)

@@ -90,6 +90,8 @@ class Story:
         self.fold = SagaFold()
         self.reactor = Reactor(self.definitions, self.fold, {"bank": partitions})
         self.records: list[Record] = []
+        self.times_us: list[int] = []
+        """Journaled time of each record."""
         self._instances = 0
 
     def starts(self, asked: TransferRequested = ASKED, *, failure: str = "") -> list[str]:
@@ -187,6 +189,7 @@ class Story:
 
     def _told(self, records: Sequence[Record]) -> list[str]:
         self.records += records
+        self.times_us += [self.fold.now_us] * len(records)
         return [in_words(record) for record in records]
 
 

@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from bank.app import app
 from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer
-from bennu.errors import Unavailable
+from bennu.errors import AppendUnknown, Unavailable
 from bennu.log.memory import NO_FAULTS, MemoryBroker
 from bennu.log.port import Record
 from bennu.members.group import Group, Identity
@@ -37,6 +37,7 @@ from bennu.testing.loop import OWNER, Owner, VirtualTimeLoop, run
 from bennu.v1 import saga_pb2
 from bennu.v1.command_pb2 import CommandBatch
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
+from bennu_saga.admin import Admin
 from bennu_saga.definitions import Definitions
 from bennu_saga.fold import SagaFold
 from bennu_saga.member import Member, look_at_all
@@ -64,10 +65,14 @@ class CountingLog(ProcessLog):
         self._step = step
         self.away = False
         """Whether the log answers no question; what is on its way to readers arrives."""
+        self.mute = False
+        """Whether no command reaches its log."""
         self.read_pause_s = 0.0
         """How long each chunk takes."""
 
     async def append(self, topic: str, record: bytes, *, timeout_ms: int = 3000) -> int:
+        if "-commands-" in topic and self.mute:
+            raise AppendUnknown(f"{topic}: no answer")
         if "-commands-" in topic:
             sent = CommandBatch.FromString(record)
             last_no = sent.first_no + len(sent.command_ids) - 1
@@ -127,22 +132,25 @@ class SagaLife:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.steps = 0
-        self.readiness = Readiness()
+        self.metrics, self.readiness = Metrics(), Readiness()
+        self._definitions = definitions
         self.owner = Owner("saga")
         self.log = CountingLog(broker, chance, self._step)
         self._kill_at = kill_at
         self._stopping = asyncio.Event()
         self._clock = SimulatedClock(loop.time)
-        name = f"saga-{next(LIVES)}"
-        group = Group(self.log, topics.members(app.name), Identity("saga", name), clock=self._clock, chance=chance)
+        self.name = name = f"saga-{next(LIVES)}"
+        me = Identity("saga", name, f"{name}.test:1")
+        self.group = group = Group(self.log, topics.members(app.name), me, clock=self._clock, chance=chance)
         self._node = Node(self.log, Candidate(name, window_count=0, window_age_ms=0), group)
         self.members = [Member(definitions, (n, PARTITIONS), node=self._node) for n in range(PARTITIONS)]
+        self.admin = Admin(definitions, self.members, group)
         context = Context()
         context.run(OWNER.set, self.owner)
         self._main = loop.create_task(self._run(), context=context)
 
     async def _run(self) -> None:
-        observed = Observed(Metrics(), self.readiness, PARTITIONS)
+        observed = Observed(self.metrics, self.readiness, PARTITIONS, definitions=self._definitions)
         await look_at_all(self.members, self._clock)
         await run_all(self._node, self.members, self._clock, observed=observed, stopping=self._stopping)
 

@@ -46,13 +46,14 @@ class Sagas:
 
     def __init__(self, process: Process, definitions: Definitions, partitions: int) -> None:
         self._process = process
+        self._definitions = definitions
         candidate = Candidate(process.name, window_count=0, window_age_ms=0)
         self._node = Node(process.log, candidate, process.group_of("saga"))
         self.members = [Member(definitions, (number, partitions), node=self._node) for number in range(partitions)]
         process.beside(self._run())
 
     async def _run(self) -> None:
-        observed = Observed(Metrics(), Readiness(), len(self.members))
+        observed = Observed(Metrics(), Readiness(), len(self.members), definitions=self._definitions)
         stopping = self._process.stopping
         await run_all(self._node, self.members, self._process.clock, observed=observed, stopping=stopping)
 

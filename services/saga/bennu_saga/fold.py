@@ -6,7 +6,7 @@ has mended them.
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import get_args
 
@@ -67,6 +67,12 @@ class SagaFold:
         """Saga ids by the id of the command that each waits for."""
         self.failed: set[str] = set()
         """Sagas whose compensation failed and that nobody has mended."""
+        self.parked: set[str] = set()
+        """Sagas that can't go on by themselves."""
+        self.by_definition: defaultdict[tuple[str, int], dict[str, None]] = defaultdict(dict)
+        """Ids of sagas by name and version of their definition, the ones that started first before the others."""
+        self.now_us = 0
+        """Journaled time of what is evolved now."""
         self.outbox = Outbox()
         self.parts: dict[str, SagaInputPart] = {}
         """By topic: the input batch of which only a part is journaled."""
@@ -105,6 +111,7 @@ class SagaFold:
                 f"{where}: {', '.join(unknown)}: no record of a saga journal known to this version of Bennu"
             )
         parsers = [_PARSE[name] for name in batch.event_types]
+        self.now_us = batch.recorded_at_us
         try:
             for index, raw in zip(batch.event_type_indexes, batch.events, strict=True):
                 self.evolve(parsers[index](raw))
@@ -124,11 +131,13 @@ class SagaFold:
 
     def _started(self, record: SagaStarted) -> None:
         self.sagas[record.saga_id] = state.started(record)
+        self.by_definition[record.definition, record.version][record.saga_id] = None
         self.counts[RUNNING] += 1
 
     def _issued(self, record: SagaCommandIssued) -> None:
         saga, box = self.sagas[record.saga_id], self.outbox.box(record.destination)
         state.issued(saga, record, box.destination)
+        saga.steps[record.step].since_us = self.now_us
         repeats = record.command_id in self.awaiting
         self.awaiting[record.command_id] = record.saga_id
         origin = (f"saga:{saga.definition}", record.saga_id, record.causation_id, saga.traceparent)
@@ -149,7 +158,9 @@ class SagaFold:
         self._drop(state.heard(self.sagas[record.saga_id], record))
 
     def _rests(self, record: SagaRetryScheduled) -> None:
-        state.rests(self.sagas[record.saga_id], record)
+        saga = self.sagas[record.saga_id]
+        state.rests(saga, record)
+        saga.steps[record.step].since_us = self.now_us
         heapq.heappush(self._timers, (record.due_at_us, record.saga_id, record.step))
 
     def _timer_fired(self, record: SagaTimerFired) -> None:
@@ -159,11 +170,15 @@ class SagaFold:
         state.left_out(self.sagas[record.saga_id], record.step)
 
     def _parked(self, record: SagaParked) -> None:
-        state.parked(self.sagas[record.saga_id], record)
+        saga = self.sagas[record.saga_id]
+        state.parked(saga, record)
+        saga.stands_since_us = self.now_us
+        self.parked.add(record.saga_id)
 
     def _operated(self, record: SagaOperated) -> None:
         saga = self.sagas[record.saga_id]
         self.failed.discard(record.saga_id)
+        self.parked.discard(record.saga_id)
         self._drop(state.operated(saga, record))
         for index, step in enumerate(saga.steps):  # its timers stood still
             if step.due_at_us:
@@ -175,8 +190,11 @@ class SagaFold:
     def _ended(self, record: SagaEnded) -> None:
         if record.status == COMPENSATION_FAILED:
             self.failed.add(record.saga_id)
+            self.sagas[record.saga_id].stands_since_us = self.now_us
         else:
-            self._drop(step.awaited for step in self.sagas.pop(record.saga_id).steps)
+            saga = self.sagas.pop(record.saga_id)
+            del self.by_definition[saga.definition, saga.version][record.saga_id]
+            self._drop(step.awaited for step in saga.steps)
         self.counts[record.status] += 1
 
     def _input_part(self, record: SagaInputPart) -> None:
@@ -232,5 +250,14 @@ class SagaFold:
     @property
     def _memory(self) -> stored.Memory:
         return stored.Memory(
-            self.sagas, self.failed, self.awaiting, self._timers, self.outbox, self.parts, self.counts, self._touched
+            self.sagas,
+            self.failed,
+            self.parked,
+            self.by_definition,
+            self.awaiting,
+            self._timers,
+            self.outbox,
+            self.parts,
+            self.counts,
+            self._touched,
         )

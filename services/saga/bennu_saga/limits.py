@@ -35,6 +35,21 @@ SEND_RETRY_MAX_MS = 2_000
 SAY_AGAIN_MS = 10_000
 """Between two log lines about the same command log that takes nothing."""
 
+OPERATOR_TIMEOUT_MS = 20_000
+"""How long an operator waits for a decision, or what was looked at, to be effective."""
+
+OPERATORS = 64
+"""Calls of operators at a time."""
+
+OPERATOR_REQUESTS = 1_000
+"""Sagas that are decided about by one call, at most."""
+
+SAGAS_LIMIT = 100
+"""Sagas on a page, if nothing is said; at most as many as are decided about by one call."""
+
+SAGAS_SLICE = 1_024
+"""Sagas looked at, for a page, between two turns of the loop."""
+
 MAX_REASON_CHARS = 500
 
 MAX_DATA_BYTES = 256 * 1024

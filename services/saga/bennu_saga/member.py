@@ -57,10 +57,14 @@ class Member(AnyMember[SagaFold, Partition, Observed]):
                 )
 
     def new_leader(self, replica: Replica, fold: SagaFold, observed: Observed) -> Partition:
-        partition = Partition(replica, fold, Reactor(self._definitions, fold, self._counts))
+        partition = Partition(replica, fold, self.new_reactor(fold))
         observed.begin(self.number, fold)
         partition.when_effective.append(lambda: observed.effective(self.number, fold, partition.take_notes()))
         return partition
+
+    def new_reactor(self, fold: SagaFold) -> Reactor:
+        """What decides for the sagas in this memory."""
+        return Reactor(self._definitions, fold, self._counts)
 
     async def beside(self, partition: Partition, observed: Observed) -> None:
         """Read events, send commands, keep time."""
@@ -86,7 +90,8 @@ class Member(AnyMember[SagaFold, Partition, Observed]):
         """What waits are records of journals, and the next leader reads them itself."""
 
     def ended(self, partition: Partition) -> None:
-        """Nobody waits for a saga's answer here: who asks next reads the journal."""
+        """Operators who still wait hear that, and ask the next leader."""
+        partition.abandon()
 
 
 async def look_at_all(members: Sequence[Member], clock: Clock) -> None:

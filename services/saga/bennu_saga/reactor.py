@@ -84,6 +84,7 @@ class Reactor:
 
     def start(self, trigger: Trigger, now_us: int) -> list[Record]:
         """A starting event.  Nothing if a saga of this id is under way: its key says that they are the same."""
+        self._fold.now_us = now_us
         if trigger.saga_id in self._fold.sagas:
             self.notes.append(Note(DUPLICATE_START, trigger.saga_id, f"by event {trigger.instance}"))
             return []
@@ -108,6 +109,7 @@ class Reactor:
 
     def answer(self, answer: Answer, now_us: int) -> list[Record]:
         """A participant's answer.  Nothing if no saga waits for it: it comes late, or belongs to another partition."""
+        self._fold.now_us = now_us
         saga_id = self._fold.awaiting.get(answer.command_id)
         if saga_id is None:
             return []
@@ -136,6 +138,7 @@ class Reactor:
 
     def hear(self, heard: Heard, now_us: int) -> list[Record]:
         """An event that a step waits for.  Nothing if none does."""
+        self._fold.now_us = now_us
         saga = self._fold.sagas.get(heard.saga_id)
         if saga is None or saga.version != heard.version:
             return []
@@ -161,6 +164,7 @@ class Reactor:
 
     def fire(self, saga_id: str, index: int, now_us: int) -> list[Record]:
         """The timer of a step: its command is asked for again, or given up."""
+        self._fold.now_us = now_us
         saga = self._fold.sagas[saga_id]
         step, plan = saga.steps[index], self.definition_of(saga).plan
         if step.phase == RESTING:
@@ -177,6 +181,7 @@ class Reactor:
 
     def operate(self, saga_id: str, asked: Operation, now_us: int) -> list[Record]:
         """What an operator decided.  Raises `NotPossible`, and nothing was done."""
+        self._fold.now_us = now_us
         saga = self._fold.sagas.get(saga_id)
         if saga is None:
             raise NotPossible(f"no saga {saga_id} is under way or stands in compensation_failed here")

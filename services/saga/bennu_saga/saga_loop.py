@@ -1,6 +1,7 @@
 """The saga path, whole: what happens between an event and the commands that follow from it.
 
     submit → inbox → react and evolve → open batch → seal → append → read as effective → dispatch
+    operate ↗                                                                        ↘ answer the operator
 
 React, journal, dispatch, in this order.  What a crash means between two of them:
 
@@ -26,7 +27,9 @@ from bennu.v1.position_pb2 import LogPosition
 from bennu.v1.saga_pb2 import SagaInputPart
 from bennu_saga.fold import Record, SagaFold
 from bennu_saga.limits import INPUT_BATCHES, LAZY_MS, REACT_CHUNK
+from bennu_saga.operations import NotPossible
 from bennu_saga.reactor import Note, Reactor
+from bennu_saga.requests import Request, Waiters
 from bennu_saga.signals import Answer, Heard, Signal
 
 ORIGIN = Origin(actor="saga")
@@ -75,6 +78,9 @@ class Partition:
         """Whatever was journaled as answered before this time was reacted to: timers due by then may fire."""
         self._reactor = reactor
         self._inbox: deque[Delivery] = deque()
+        self._requests: deque[Request] = deque()
+        self.waiters = Waiters(replica)
+        """Operators who wait until what they are to be told is effective."""
         self._positions: dict[str, LogPosition] = {}
         self._receipts: dict[str, int] = {}
         self._heads: dict[str, int] = {}
@@ -91,6 +97,17 @@ class Partition:
             delivery.signals = [signal for signal in delivery.signals if signal.entry >= part.entries]
         self._inbox.append(delivery)
         self._wake.set()
+
+    def operate(self, request: Request) -> None:
+        """Put an operator's decision in line; it has its turn before further events."""
+        self._requests.append(request)
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """This leadership is over: whoever still waits hears that."""
+        self.waiters.abandon()
+        for request in self._requests:
+            request.abandon()
 
     def confirmed(self, destination: str, last_no: int) -> None:
         """A command log has everything up to this number."""
@@ -112,7 +129,7 @@ class Partition:
                 if commit is None and self.worth_sealing():
                     watch.cancel()
                     commit = self._start(self.replica.commit(*self.seal()))
-                if not (self._inbox and self._may_react()):
+                if not ((self._inbox or self._requests) and self._may_react()):
                     await self._wake.wait()
                 else:
                     await asyncio.sleep(0)  # let readers and dispatchers have their turn
@@ -133,6 +150,11 @@ class Partition:
         task.add_done_callback(lambda _: self._wake.set())
         return task
 
+    @property
+    def stopping(self) -> bool:
+        """Nothing is reacted to any more."""
+        return self._stopping
+
     def stop(self) -> None:
         """React to nothing more; journal what was reacted to, then return from `lead`."""
         self._stopping = True
@@ -148,6 +170,9 @@ class Partition:
         budget = REACT_CHUNK
         while budget > 0 and self._may_react() and self.timer_due(self.answers_seen_us):
             self._fire()
+            budget -= 1
+        while budget > 0 and self._may_react() and self._requests:
+            self._operate(self._requests.popleft())
             budget -= 1
         while budget > 0 and self._may_react() and self._inbox:
             delivery = self._inbox[0]
@@ -191,6 +216,17 @@ class Partition:
         now_us = self.replica.tick()
         _, saga_id, step = timer
         self._journal(f"timer/{saga_id}/{step}", self._reactor.fire(saga_id, step, now_us))
+
+    def _operate(self, request: Request) -> None:
+        if request.given_up:
+            return
+        try:
+            request.check(self.fold.sagas.get(request.saga_id))
+            request.records = self._reactor.operate(request.saga_id, request.decision, self.replica.tick())
+            self._journal(f"operator/{request.saga_id}", request.records)
+        except NotPossible as refused:
+            request.refusal = str(refused)
+        request.decided(self.waiters)
 
     def _journal(self, cause: str, records: Sequence[Record]) -> None:
         if records:

@@ -57,7 +57,7 @@ BEHIND = (DONE, LEFT_OUT)
 AT_ONCE = 1
 """Journaled time that is always past."""
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Of `SagaState`: a snapshot of another one is passed over."""
 
 
@@ -80,6 +80,10 @@ class StepState(msgspec.Struct, gc=False, array_like=True):
     """The log that the command went to."""
     sent: tuple[str, bytes] | None = None
     """Type and payload of a command that may be asked for again, while it is waited for."""
+    since_us: int = 0
+    """Journaled time at which it was last asked for, or put to rest.  This and the next one are for people alone."""
+    problem: str = ""
+    """Why it was refused the last time, or that it was not answered."""
 
 
 _UNTOUCHED = StepState()
@@ -111,6 +115,8 @@ class SagaState(msgspec.Struct, gc=False):
     """Events, by type, that a rule raised at."""
     reason: str = ""
     """Why it is compensated, or its compensation failed."""
+    stands_since_us: int = 0
+    """Journaled time at which it was parked, or its compensation failed; for people alone."""
 
     def step_of(self, command_id: str) -> int:
         """Which step waits for this command.  Raises `KeyError`."""
@@ -151,7 +157,7 @@ def issued(saga: SagaState, record: SagaCommandIssued, destination: str) -> None
     """The saga waits for this command's answer.  `destination` is the record's, as an object that many share."""
     step = saga.begin(record.step)
     if step.role != record.role:
-        step.refusals = 0
+        step.refusals, step.problem = 0, ""
     step.phase, step.role, step.attempt = ASKED, record.role, record.attempt
     step.awaited, step.due_at_us, step.destination = record.command_id, record.due_at_us, destination
     step.sent = (record.type, record.payload) if record.due_at_us else None
@@ -164,7 +170,7 @@ def answered(saga: SagaState, record: SagaCommandAnswered) -> Sequence[str]:
     saga.data = record.data or saga.data
     if record.meaning == AWAITS_EVENT:
         return ()
-    step.awaited = ""
+    step.awaited, step.problem = "", record.reason
     if record.meaning == OPEN:
         step.phase, step.due_at_us, step.sent = READY, 0, None
         step.refusals += 1
@@ -177,7 +183,7 @@ def heard(saga: SagaState, record: SagaEventHeard) -> Sequence[str]:
     """An event carried a step out, or refused it; commands that are no longer waited for."""
     step = saga.steps[record.step]
     saga.data = record.data or saga.data
-    awaited, step.awaited = step.awaited, ""
+    awaited, step.awaited, step.problem = step.awaited, "", record.reason
     return (awaited, *settle(saga, record.step, refused="" if record.accepted else record.reason or "refused"))
 
 
@@ -234,6 +240,7 @@ def give_up(saga: SagaState, index: int) -> None:
 def timer_fired(saga: SagaState, command_id: str) -> Sequence[str]:
     """A forward command was not answered in time, for the last time; commands that are no longer waited for."""
     index = saga.step_of(command_id)
+    saga.steps[index].problem = TIMED_OUT
     give_up(saga, index)
     return (command_id, *turn_back(saga, TIMED_OUT))
 
@@ -241,7 +248,7 @@ def timer_fired(saga: SagaState, command_id: str) -> Sequence[str]:
 def rests(saga: SagaState, record: SagaRetryScheduled) -> None:
     """A command is asked for again later."""
     step = saga.steps[record.step]
-    step.phase, step.due_at_us = RESTING, record.due_at_us
+    step.phase, step.due_at_us, step.problem = RESTING, record.due_at_us, record.reason
 
 
 def parked(saga: SagaState, record: SagaParked) -> None:

@@ -1,7 +1,7 @@
 """What a fold of sagas holds, as slices for a snapshot, and back."""
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ class Memory(NamedTuple):
 
     sagas: dict[str, SagaState]
     failed: set[str]
+    parked: set[str]
+    by_definition: defaultdict[tuple[str, int], dict[str, None]]
     awaiting: dict[str, str]
     timers: list[tuple[int, str, int]]
     outbox: Outbox
@@ -90,6 +92,9 @@ def _load_sagas(memory: Memory, piece: bytes) -> None:
     sagas = _decode_sagas(piece)
     memory.sagas.update(sagas)
     memory.failed.update(saga_id for saga_id, saga in sagas if saga.status == COMPENSATION_FAILED)
+    memory.parked.update(saga_id for saga_id, saga in sagas if saga.parked)
+    for saga_id, saga in sagas:
+        memory.by_definition[saga.definition, saga.version][saga_id] = None
 
 
 def _load_timers(memory: Memory, piece: bytes) -> None:

@@ -47,6 +47,7 @@ class Survey:
 
     async def _ask(self) -> None:
         number, asked_us = self._partition.replica.state.partition, self._partition.replica.tick()
+        self._observed.look(number, self._partition.fold, asked_us)
         try:
             ends = {topic: (await self._log.bounds(topic))[1] for topic in self._inputs}
         except Unavailable as error:  # its readers say so in the log, and no timer fires meanwhile

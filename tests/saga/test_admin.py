@@ -1,0 +1,188 @@
+"""`bennu.v1.SagaAdmin`: what operators decide about sagas that are under way."""
+
+import asyncio
+from unittest import mock
+
+import pytest
+
+from bennu.log.memory import NO_FAULTS, Faults
+from bennu.v1 import saga_admin_pb2 as pb
+from bennu.wire.partitioning import partition_of
+from bennu_saga.admin_asked import Invalid
+from bennu_saga.operations import NotPossible, Operation
+from bennu_saga.outbox import Outbox
+from bennu_saga.requests import NotBegun, NotLed, OutcomeUnknown, Request
+from bennu_saga.state import COMPENSATE, RESOLVE, RETRY, SKIP
+from tests.saga.operating import T, decision, listed, operate, operated, unanswered
+from tests.saga.world import PARTITIONS, World, simulated
+
+SEED = 20261125
+RUNNING = pb.SAGA_STANDING_RUNNING
+SILENCE = Faults(drop=1.0)
+
+
+async def durable_first(world: World) -> None:
+    """The log takes nothing for a while."""
+    await unanswered(world, "t")
+    world.broker.faults = SILENCE
+    asked = asyncio.create_task(operate(world, COMPENSATE))
+    await asyncio.sleep(5)
+    assert not asked.done()
+    world.broker.faults = NO_FAULTS
+    result = await asked
+    assert operated(world) == 1
+    assert (result.outcome, result.text) == (
+        pb.SAGA_OUTCOME_DONE,
+        "asks bank for the compensation of step `withdraw` by bank.v1.ReverseWithdrawal",
+    )
+    assert result.position.startswith("bank-saga-")
+
+
+def test_a_decision_is_durable_before_it_is_answered() -> None:
+    """While the log takes nothing nobody is told that anything is done."""
+    simulated(SEED, durable_first)
+
+
+async def tried(world: World) -> None:
+    """A decision is tried, done, and repeated."""
+    await unanswered(world, "t")
+    before = world.saga_records()
+    would = await operate(world, COMPENSATE, dry_run=True)
+    assert would.outcome == pb.SAGA_OUTCOME_WOULD_BE_DONE
+    assert world.saga_records() == before
+    done = await operate(world, COMPENSATE, seen=would.seen)
+    assert (done.outcome, done.text) == (pb.SAGA_OUTCOME_DONE, would.text)
+    with pytest.raises(NotPossible, match="it has gone on since it was looked at"):
+        await operate(world, COMPENSATE, seen=would.seen)
+    assert operated(world) == 1
+
+
+def test_a_dry_run_changes_nothing_and_says_what_is_done_then() -> None:
+    """And names the state that it was made on: whoever repeats a decision by that name has one effect."""
+    simulated(SEED, tried)
+
+
+async def refused(world: World) -> None:
+    """What is not possible, of a saga that goes on, of one that there is not, and in words that make no sense."""
+    await unanswered(world, "t")
+    before = world.saga_records()
+    for dry_run in (False, True):
+        with pytest.raises(NotPossible, match="it goes on by itself"):
+            await operate(world, RETRY, dry_run=dry_run)
+        with pytest.raises(NotPossible, match="no saga TransferSaga:u is under way"):
+            await operate(world, RESOLVE, dry_run=dry_run, saga_id="TransferSaga:u")
+    anonymous = pb.OperateSaga(decision=pb.SagaDecision(operation=RETRY, reason="x"), target=pb.SagaTarget(saga_id=T))
+    with pytest.raises(Invalid, match="has an actor and a reason"):
+        await world.saga.admin.operate(anonymous)
+    with pytest.raises(Invalid, match="a skip names its step"):
+        await operate(world, SKIP)
+    assert world.saga_records() == before
+
+
+def test_what_is_not_possible_is_refused_and_changes_nothing() -> None:
+    """With the reason, tried or done."""
+    simulated(SEED, refused)
+
+
+async def elsewhere(world: World) -> None:
+    """Two processes; the one that follows a saga is asked."""
+    await unanswered(world, "t")
+    number, lives = partition_of(T, PARTITIONS), [world.saga, world.start_saga()]
+    await world.until(lambda: all(life.members[number].partition or life.members[number].followed for life in lives))
+    leads, asked = sorted(lives, key=lambda life: life.members[number].partition is None)
+    world.saga = asked
+    await world.until(lambda: asked.group.somebody_leads(number))
+    with pytest.raises(
+        NotLed, match=rf"partition {number}, .* not led here; {leads.name}, at {leads.name}\.test:1, does"
+    ):
+        await operate(world, COMPENSATE)
+    found = await asked.admin.find_leaders(pb.FindLeaders())
+    assert found.leaders[number] == pb.SagaLeader(node=leads.name, address=f"{leads.name}.test:1")
+    assert operated(world) == 0
+
+
+def test_who_does_not_lead_names_the_leader() -> None:
+    """With its address, so that it can be asked there."""
+    simulated(SEED, elsewhere)
+
+
+async def unknown(world: World) -> None:
+    """The log takes nothing for longer than a leader waits."""
+    await unanswered(world, "t")
+    world.broker.faults = SILENCE
+    with pytest.raises(OutcomeUnknown, match="lost its leader meanwhile; it may be done all the same"):
+        await operate(world, COMPENSATE)
+    with pytest.raises(NotLed, match="nobody is known to"):
+        await operate(world, COMPENSATE)
+    world.broker.faults = NO_FAULTS
+
+
+def test_what_is_not_known_is_not_called_refused() -> None:
+    """A leader that ends meanwhile says so; whoever is asked after that has done nothing, and says so."""
+    simulated(SEED, unknown)
+
+
+async def stopping(world: World) -> None:
+    """The process is told to stop, and a decision is still in line."""
+    await unanswered(world, "t")
+    partition = world.saga.members[partition_of(T, PARTITIONS)].partition
+    assert partition is not None
+    partition.stop()
+    request = Request(T, Operation(COMPENSATE, "ann", "ticket 17"))
+    partition.operate(request)
+    await world.saga.stop()
+    with pytest.raises(NotLed, match="before its turn: it is not done"):
+        await request.settled()
+    assert operated(world) == 0
+
+
+def test_a_decision_whose_turn_never_comes_is_not_done() -> None:
+    """And whoever waits for it is told that."""
+    simulated(SEED, stopping)
+
+
+async def no_turn(world: World) -> None:
+    """The outbox is full, and its log takes nothing."""
+    await unanswered(world, "t")
+    with mock.patch.object(Outbox, "full", new=True):
+        with pytest.raises(NotBegun, match="is not done: do the command logs take any"):
+            await operate(world, COMPENSATE)
+        assert await listed(world) == [T]
+    await operate(world, RESOLVE)
+    assert operated(world) == 1
+
+
+def test_a_decision_waits_for_room_and_not_for_ever() -> None:
+    """What did not have its turn in time is never done; looking needs no room."""
+    simulated(SEED, no_turn)
+
+
+async def in_bulk(world: World) -> None:
+    """Three transfers that nobody answers; two of them are undone, by a filter, then all, by name."""
+    await unanswered(world, "t", "u", "v")
+    asked = pb.OperateSagas(
+        decision=decision(COMPENSATE, dry_run=True), filter=pb.SagaFilter(standings=[RUNNING]), limit=2
+    )
+    would = await world.saga.admin.operate_all(asked)
+    assert [each.saga_id for each in would.results] == ["TransferSaga:t", "TransferSaga:u"]
+    targets = [pb.SagaTarget(saga_id=each.saga_id, seen=each.seen) for each in would.results]
+    done = await world.saga.admin.operate_all(pb.OperateSagas(decision=decision(COMPENSATE), targets=targets))
+    assert [each.outcome for each in done.results] == [pb.SAGA_OUTCOME_DONE] * 2
+    targets += [pb.SagaTarget(saga_id=f"TransferSaga:{name}") for name in ("v", "nobody")]
+    again = await world.saga.admin.operate_all(pb.OperateSagas(decision=decision(COMPENSATE), targets=targets))
+    assert [(each.outcome, each.text.partition(":")[0]) for each in again.results[:2]] == [
+        (pb.SAGA_OUTCOME_REFUSED, "it has gone on since it was looked at")
+    ] * 2
+    assert [each.outcome for each in again.results[2:]] == [pb.SAGA_OUTCOME_DONE, pb.SAGA_OUTCOME_REFUSED]
+    assert operated(world) == 3
+    for wrong in (
+        pb.OperateSagas(decision=decision(RETRY)),
+        pb.OperateSagas(decision=decision(RETRY), filter=pb.SagaFilter()),
+    ):
+        with pytest.raises(Invalid):
+            await world.saga.admin.operate_all(wrong)
+
+
+def test_many_are_decided_about_at_once_with_a_result_for_each() -> None:
+    """As many as the limit says, by a filter or by name; one that is refused keeps no other one."""
+    simulated(SEED, in_bulk)
