@@ -27,17 +27,25 @@ def channel_to(address: str) -> "Iterator[grpc.Channel]":
     """For calls; what they end with is told as errors of the command line.  Raises `Unavailable`, `Refused`."""
     import grpc
 
-    with grpc.insecure_channel(address) as channel:
-        try:
-            yield channel
-        except grpc.RpcError as error:
-            code = error.code()
-            if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise Unavailable(f"{address}: {code.name}: {error.details()}") from error
-            from grpc_status import rpc_status
+    with grpc.insecure_channel(address) as channel, telling(address):
+        yield channel
 
-            found = rpc_status.from_call(error)  # type: ignore[arg-type]  # what grpc raises is a call as well
-            raise Refused(said(found) if found else f"{code.name}: {error.details()}") from error
+
+@contextmanager
+def telling(address: str) -> "Iterator[None]":
+    """What calls to this address end with is told as errors of the command line.  Raises `Unavailable`, `Refused`."""
+    import grpc
+
+    try:
+        yield
+    except grpc.RpcError as error:
+        code = error.code()
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise Unavailable(f"{address}: {code.name}: {error.details()}") from error
+        from grpc_status import rpc_status
+
+        found = rpc_status.from_call(error)  # type: ignore[arg-type]  # what grpc raises is a call as well
+        raise Refused(said(found) if found else f"{code.name}: {error.details()}") from error
 
 
 def said(status: "Status") -> str:

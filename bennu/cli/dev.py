@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from bennu.cli.calls import HERE
 from bennu.cli.options import AsJson, Config, Partitions, load
+from bennu.cli.sagas_options import HERE as ADMIN_HERE
 from bennu.errors import BadSettings, Unavailable
 from bennu.ops import addresses, sources
 from bennu.stack.stack import LogKind
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.2
 
 Grpc = Annotated[str, typer.Option("--grpc", envvar="BENNU_GRPC", help="Where CServer listens.")]
+Admin = Annotated[str, typer.Option("--admin", envvar="BENNU_ADMIN", help="Where Saga listens to `bennu sagas`.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +37,8 @@ def register(app: typer.Typer) -> None:
         app_name: Annotated[str, typer.Option("--app", envvar="BENNU_APP", help="The app.")] = "bank.app:app",
         kind: Annotated[LogKind, typer.Option("--log", help="Which log to start.")] = LogKind.SQLITE,
         partitions: Partitions = 8,
-        grpc: Grpc = "127.0.0.1:50051",
+        grpc: Grpc = HERE,
+        admin: Admin = ADMIN_HERE,
         folder: Annotated[Path, typer.Option("--dir", help="Where the data lives.")] = Path(".bennu/dev"),
         config: Config = "",
         as_json: AsJson = False,
@@ -52,10 +56,11 @@ def register(app: typer.Typer) -> None:
 
             logging.configure("warning")
         domain = load(app_name)
-        settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, environ=environment(config))
+        settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, admin, environ=environment(config))
         with held(folder.absolute()):
             refuse_other_log(folder, kind)
-            addresses.refuse_if_taken(here(grpc), what="grpc")
+            for what, address in (("grpc", grpc), ("admin", admin)):
+                addresses.refuse_if_taken(here(address, what=what), what=what)
             typer.echo(f"starting {domain.name} in {folder}: the log ({kind}), Postgres and three services", err=True)
             with Suite(settings, folder) as suite, suppress(KeyboardInterrupt):
                 show(suite, domain, seconds=time.monotonic() - began_s, as_json=as_json)
@@ -68,22 +73,22 @@ def environment(config: str) -> dict[str, str]:
     return dict(os.environ) | ({sources.CONFIG: str(Path(config).absolute())} if config else {})
 
 
-def here(grpc: str) -> addresses.Address:
-    """Where CServer is to listen.  Raises `BadSettings` when others could reach it."""
-    address = addresses.parse(grpc, what="grpc")
+def here(text: str, *, what: str) -> addresses.Address:
+    """Where a service is to listen.  Raises `BadSettings` when others could reach it."""
+    address = addresses.parse(text, what=what)
     if not address.is_loopback:
-        raise BadSettings(f"grpc: {address} can be reached from elsewhere, and `bennu dev` is for this machine alone")
+        raise BadSettings(f"{what}: {address} can be reached from elsewhere, and `bennu dev` is for this machine alone")
     return address
 
 
 def show(suite: "Suite", app: "App", *, seconds: float, as_json: bool) -> None:
     """Where everything is, and how to call it."""
-    found = {"grpc": suite.grpc, "postgres": suite.dsn, "log": suite.log_url}
+    found = {"grpc": suite.grpc, "admin": suite.admin, "postgres": suite.dsn, "log": suite.log_url}
     found |= {f"{name}_ops": f"http://{service.addresses['ops']}" for name, service in suite.services.items()}
     if as_json:
         typer.echo(json.dumps({"ready": True, **found, "seconds": round(seconds, 3)}))
         return
-    from bennu.cli.paste import grpcurl_example, psql_example, python_example
+    from bennu.cli.paste import grpcurl_example, psql_example, python_example, sagas_example
 
     typer.echo(f"{suite.settings.app} is ready after {seconds:.1f} s; its data is in {suite.folder}\n")
     for name, address in found.items():
@@ -92,6 +97,7 @@ def show(suite: "Suite", app: "App", *, seconds: float, as_json: bool) -> None:
         (f"Python, with {suite.settings.app_name}'s generated stubs", list(python_example(app, suite.grpc))),
         ("grpcurl", [grpcurl_example(app, suite.grpc)]),
         ("psql", [psql_example(app, suite.dsn)]),
+        ("sagas", [sagas_example(suite.admin)]),
     ):
         typer.echo(f"\n{heading}:\n")
         typer.echo("\n".join(f"    {line}" for line in lines))

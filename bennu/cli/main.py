@@ -15,6 +15,7 @@ from bennu.cli import (
     programs,
     protos,
     repair,
+    sagas,
     snapshots,
     topics,
     version,
@@ -37,6 +38,7 @@ def build() -> typer.Typer:
     app.add_typer(topics.app, name="topics")
     app.add_typer(journal.app, name="journal")
     app.add_typer(inspection.app, name="inspect")
+    app.add_typer(sagas.app, name="sagas")
     app.add_typer(drill.app, name="drill")
     app.add_typer(snapshots.app, name="snapshots")
     app.add_typer(protos.app, name="protos")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from google.protobuf import json_format
 
+from bennu.cli.sagas_options import HERE
 from bennu.domain.app import App
 
 
@@ -40,6 +41,11 @@ def psql_example(app: App, dsn: str) -> str:
     tables = [table.name for projection in app.projections for table in projection.tables]
     command = ["psql", dsn, *(["-c", f"TABLE {app.name}.{tables[0]}"] if tables else [])]
     return shlex.join(command)
+
+
+def sagas_example(admin: str) -> str:
+    """Whatever is under way; the address only if it is not the one that is looked for."""
+    return "bennu sagas list" + ("" if admin == HERE else f" --admin {admin}")
 
 
 def _module(proto: str, suffix: str) -> str:

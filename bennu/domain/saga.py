@@ -16,7 +16,7 @@ says what is checked when an app is loaded, and how a `Tcc` becomes two steps.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from google.protobuf.message import Message
 
@@ -132,6 +132,16 @@ class Saga(Generic[T]):
     def failed(self, trigger: T, reason: str) -> Message | None:
         """Command that tells the initiator that all is undone, and why; None tells nobody."""
         return None
+
+
+def trigger_of(saga: type[Saga[Any]]) -> type[Message]:
+    """The type of event that starts it.  Raises `BadSettings` where it names none."""
+    for base in saga.__mro__:
+        for generic in vars(base).get("__orig_bases__", ()):
+            for argument in get_args(generic):
+                if isinstance(argument, type) and issubclass(argument, Message):
+                    return argument
+    raise BadSettings(f"{saga.__qualname__} must derive from Saga[TheEventThatStartsIt]")
 
 
 def hears(rule: Rule) -> Rule:

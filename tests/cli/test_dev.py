@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real
 SETTLE_TIMEOUT_S = 60
 POLL_S = 0.05
 SERVICES = ("bennu_cserver", "bennu_saga", "bennu_qserver", "postgres")
-ON_A_FREE_PORT = ("--dir", "data", "--grpc", f"{HOST}:0")
+ON_A_FREE_PORT = ("--dir", "data", "--grpc", f"{HOST}:0", "--admin", f"{HOST}:0")
 
 
 class Up(NamedTuple):
@@ -51,7 +51,7 @@ def test_the_first_line_says_where_everything_is(dev: Up) -> None:
     assert float(dev.ready["seconds"]) > 0
     assert dev.ready["postgres"].startswith("postgresql://")
     assert dev.ready["log"] == f"sqlite:{dev.folder / 'data' / 'log'}"
-    for name in ("grpc", "cserver_ops", "saga_ops", "qserver_ops"):
+    for name in ("grpc", "admin", "cserver_ops", "saga_ops", "qserver_ops"):
         host, _, port = dev.ready[name].removeprefix("http://").rpartition(":")
         socket.create_connection((host, int(port)), timeout=10).close()
 

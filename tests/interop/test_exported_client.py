@@ -39,7 +39,8 @@ class Dev:
     """`bennu dev`, and what it printed."""
 
     def __init__(self, folder: Path) -> None:
-        flags = ["--dir", str(folder / "data"), "--grpc", "127.0.0.1:0", "--partitions", str(PARTITIONS)]
+        flags = ["--dir", str(folder / "data"), "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        flags += ["--partitions", str(PARTITIONS)]
         environ = clean_environ()
         program = Program("dev", [str(BIN / "bennu"), "dev", *flags], "Ctrl-C stops everything.", environ=environ)
         self.output = folder / "dev.out"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MethodType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import msgspec
 from google.protobuf.message import Message
@@ -15,7 +15,7 @@ from bennu.domain.aggregate import State, check_defaults
 from bennu.domain.app import App, Upcast
 from bennu.domain.messages import input_type, name_of, returned_types, rules_of
 from bennu.domain.plan import Plan, PlannedStep, as_declared, makers, plan_of
-from bennu.domain.saga import Saga
+from bennu.domain.saga import Saga, trigger_of
 from bennu.errors import BadSettings, RecordBroken
 from bennu.limits import MAX_COMMAND_BYTES
 from bennu_saga.limits import MAX_KEY_BYTES, MAX_REASON_CHARS
@@ -92,7 +92,7 @@ class Definitions:
             raise BadSettings(f"app `{app.name}` declares no sagas, so there is nothing for this service to do")
 
     def _add(self, saga: Saga[Any]) -> None:
-        name, trigger_type = type(saga).__qualname__, name_of(_trigger_of(type(saga)))
+        name, trigger_type = type(saga).__qualname__, name_of(trigger_of(type(saga)))
         if trigger_type not in self._events:
             raise BadSettings(f"{name} is started by {trigger_type}, which is no event of {self._whose}")
         if (name, saga.version) in self._by_name:
@@ -231,12 +231,3 @@ def _said(error: Exception) -> str:
     """Text that a record can hold, of an error that need not even be printable."""
     text = "".join(traceback.format_exception_only(error)).strip()
     return text[:MAX_REASON_CHARS].encode(errors="backslashreplace").decode()
-
-
-def _trigger_of(saga: type[Saga[Any]]) -> type[Message]:
-    for base in saga.__mro__:
-        for generic in vars(base).get("__orig_bases__", ()):
-            for argument in get_args(generic):
-                if isinstance(argument, type) and issubclass(argument, Message):
-                    return argument
-    raise BadSettings(f"{saga.__qualname__} must derive from Saga[TheEventThatStartsIt]")
