@@ -8,16 +8,32 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
+from bank.v1.commands_pb2 import Withdraw
 from bank.v1.events_pb2 import Deposited, TransferCompleted
 from bennu.domain import Retry, State, hears
 from bennu.errors import Final, UnknownToBuild
-from bennu.v1.saga_pb2 import SagaEnded, SagaOperation, SagaParked, SagaRetryScheduled, SagaStarted
+from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.v1.saga_pb2 import (
+    SagaCommandIssued,
+    SagaCommandRole,
+    SagaEnded,
+    SagaOperation,
+    SagaParked,
+    SagaRetryScheduled,
+    SagaStarted,
+)
+from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.rows import RowChanges
+from tests.journal_writer import Entry, JournalWriter
 from tests.qserver.history import START_US, at
 from tests.qserver.loops import stopped_by
 from tests.qserver.sagas import BANK, Row, SagaJournal, shown, tables
 from tests.saga.story import DEPOSIT, WITHDRAW, Story, impatient, raises_instead, saga, undoable
+from travel.app import app as travel
 
 pytestmark = pytest.mark.real
+
+FORWARD = SagaCommandRole.SAGA_COMMAND_ROLE_FORWARD
 
 RETRY, SKIP, COMPENSATE, RESOLVE = (
     SagaOperation.SAGA_OPERATION_RETRY,
@@ -289,6 +305,17 @@ def test_what_is_odd_stops_nothing(database: str, case: str) -> None:
             return (await tables(connection))["sagas"]
 
     assert cut(asyncio.run(told()), columns) == [expected]
+
+
+def test_a_command_to_another_app_is_shown() -> None:
+    """Its payload is read by the types of whichever app takes it."""
+    (projection,) = compile_projections(travel)
+    rows = RowChanges(projection.statements, projection.topic(0))
+    payload = Withdraw(account="ann").SerializeToString()
+    issued = SagaCommandIssued(saga_id="S:t", role=FORWARD, type="bank.v1.Withdraw", payload=payload)
+    writer = JournalWriter(MemoryLog(MemoryBroker()), projection.topic(0))
+    projection.apply(writer.build([Entry("cause", [issued])], recorded_at_us=1), rows, partition=0, where="here")
+    assert '{"account":"ann"}' in [value for write in rows.writes() for values in write.arrays for value in values]
 
 
 def test_a_record_of_a_newer_build_stops(database: str) -> None:

@@ -208,8 +208,8 @@ class SagaProjection(Projection):
         _saga(rows, record.saga_id, meta, outcome=outcome, reason=record.reason or None, ended_at=meta.recorded_at_us)
 
     def _json(self, type_name: str, raw: bytes) -> str | None:
-        """A message of the app's as JSON; None if this build can't read it."""
-        kind = self._app.message(type_name)
+        """A message of the app's, or of a participant's, as JSON; None if this build can't read it."""
+        kind = next(filter(None, (app.message(type_name) for app in self._app.apps)), None)
         if kind is None:
             return None
         try:
