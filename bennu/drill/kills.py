@@ -9,7 +9,7 @@ from bennu.drill.nodes import Cluster
 from bennu.drill.watch import Watch
 
 BROKER = "broker"
-BROKER_TIMES = 4
+BROKER_TIMES = 2
 """Everybody waits for it while it boots, and once it is back they are to get on for a while."""
 
 
