@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 import structlog
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 
 from bennu.domain.app import App
 from bennu.domain.saga import COMMAND_ID_PREFIX
@@ -70,7 +71,7 @@ class CommandLogReader:
         origin = origin_at(batch, i)
         if problem := _problem_of_id(own_id, batch):
             command = intake.from_log(type_name, batch.payloads[i], place, origin=origin)
-            return command._replace(rule=None, refusal=("invalid_argument", problem))
+            return replace(command, rule=None, refusal=("invalid_argument", problem))
         command = intake.from_log(type_name, batch.payloads[i], own_id or place, origin=origin)
         if command.rule is not None and command.message is not None:
             belongs = partition_of(command.rule.key(command.message), self._partitions)
@@ -79,9 +80,9 @@ class CommandLogReader:
                     "wrong_partition",
                     f"belongs to partition {belongs} of {self._partitions}, not {self._number}",
                 )
-                return command._replace(rule=None, refusal=refusal)
+                return replace(command, rule=None, refusal=refusal)
         compensates = batch.compensates[i] if batch.compensates else ""
-        return command._replace(compensates=compensates, repeats=bool(batch.repeats) and batch.repeats[i])
+        return replace(command, compensates=compensates, repeats=bool(batch.repeats) and batch.repeats[i])
 
 
 def _problem_of_id(own_id: str, batch: CommandBatch) -> str:
