@@ -151,7 +151,7 @@ class Participant:
 
 
 def _refused(command: Prepared) -> Prepared:
-    return command._replace(rule=None, refusal=REFUSED)
+    return msgspec.structs.replace(command, rule=None, refusal=REFUSED)
 
 
 class TimerLost(BennuError):

@@ -145,9 +145,10 @@ class Model:
 
         Of events that may change places without any difference only one order is gone through: what CServer makes of a
         record nobody sees before Saga reads it, and Saga reads the same whether its commands are on their way or not.
-        So a record is taken at once, or the participant stays away, and Saga sends before it reads.
+        So a record is taken at once, or the participant stays away, Saga sends before it reads, and what is late lands
+        before the next record of its log, or at the end.
         """
-        ordinary = self._first(list(self._ordinary(world)))
+        ordinary = self._first(world, list(self._ordinary(world)))
         yield from ordinary
         may_fire = world.due_us and (world.firings < MAX_FIRINGS or world.away == NOBODY)
         if may_fire and (faults or not ordinary):
@@ -160,13 +161,14 @@ class Model:
                 yield Event("crash", fault=True)
 
     @staticmethod
-    def _first(ordinary: list[Event]) -> list[Event]:
+    def _first(world: World, ordinary: list[Event]) -> list[Event]:
         """Those that come before the others."""
         for kind in ("take", "send"):
             for event in ordinary:
                 if event.kind == kind:
-                    return [event, *(other for other in ordinary if other.kind == "land")]
-        return ordinary
+                    late = [index for index, (place, _) in enumerate(world.limbo) if place == event.place]
+                    return [event, *(Event("land", index) for index in late if kind == "send")]
+        return [event for event in ordinary if event.kind == "read"] or ordinary
 
     def _ordinary(self, world: World) -> Iterator[Event]:
         for number in range(len(self.places)):
