@@ -8,6 +8,7 @@ from bennu.errors import TopicMissing, Unavailable
 from bennu.log.port import Log
 from bennu.ops import partition_count
 from bennu.ops.patience import Patience
+from bennu.ops.readiness import Readiness
 
 NOT_BEGUN = "start its CServer, or have a running one begin a new epoch by `bennu handover`"
 
@@ -32,21 +33,24 @@ async def prepare(log: Log, topics: Iterable[str], told: Told, *, embedded: bool
         raise TopicMissing(f"{error}; make it with `bennu topics create`") from error
 
 
-async def count(log: Log, app_names: Iterable[str], counts: dict[str, int]) -> None:
+async def count(log: Log, app_names: Iterable[str], counts: dict[str, int], *, readiness: Readiness) -> None:
     """Put in how many partitions each app has, as its first journal says; one that has not begun is waited for.
 
     Raises `RecordBroken` for a journal that can't be understood.
     """
     for name in app_names:
-        topic, patience = f"{name}-events-0", Patience(f"app {name}")
-        while name not in counts:
+        topic, patience, condition = f"{name}-events-0", Patience(f"app {name}"), f"app-{name}"
+        while True:
+            problem = f"{topic} does not say how many partitions the app has: {NOT_BEGUN}"
             try:
                 if said := await partition_count.still_said_by(log, topic):
                     counts[name] = said
-                else:
-                    await patience.wait(f"{topic} does not say how many partitions the app has: {NOT_BEGUN}")
+                    readiness.met(condition)
+                    break
             except Unavailable as error:
-                await patience.wait(error)
+                problem = f"the log is away: {error}"
+            readiness.unmet(condition, problem)
+            await patience.wait(problem)
 
 
 async def _each(questions: Iterable[Callable[[], Awaitable[object]]]) -> None:

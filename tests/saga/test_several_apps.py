@@ -13,6 +13,7 @@ from bennu.explore.processes import first_record, leading
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.log.port import Record
 from bennu.ops.prepare import count
+from bennu.ops.readiness import Readiness
 from bennu.ops.topics import MAX_PARTITIONS, numbered_sources
 from bennu.replica.fold import AggregateFold
 from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, encode
@@ -188,15 +189,17 @@ def counted(broker: MemoryBroker, then: Callable[[JournalWriter], Any]) -> tuple
     """How many partitions the hotel is found to have once `then` has been done, and what was said meanwhile."""
 
     async def life() -> dict[str, int]:
-        found: dict[str, int] = {}
+        found, readiness = dict[str, int](), Readiness()
         log = MemoryLog(broker)
-        counting = asyncio.create_task(count(log, ["hotel"], found))
+        counting = asyncio.create_task(count(log, ["hotel"], found, readiness=readiness))
         await asyncio.sleep(60)
         assert not found
         assert not counting.done()
+        assert "hotel-events-0 does not say how many partitions the app has" in str(readiness.report())
         await log.create("hotel-events-0")
         await then(JournalWriter(log, "hotel-events-0", partitions=3))
         await counting
+        assert readiness.ready
         return found
 
     with structlog.testing.capture_logs() as said:

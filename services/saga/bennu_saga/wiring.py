@@ -40,7 +40,7 @@ async def main(settings: SagaSettings, running: Running) -> None:
         running.announce(admin=f"{settings.admin.rpartition(':')[0]}:{port}")
         others: dict[str, int] = {}
         names = [app.name for app in definitions.app.apps[1:]]
-        if not await unless(running.stop, count(log, names, others)):
+        if not await unless(running.stop, count(log, names, others, readiness=running.readiness)):
             return
         places = [(number, settings.partitions) for number in range(settings.partitions)]
         members = [Member(definitions, place, node=node, others=others) for place in places]
