@@ -8,6 +8,7 @@ from bennu.errors import TopicMissing, Unavailable
 from bennu.log.port import Log
 from bennu.ops import partition_count
 from bennu.ops.apps import load_app
+from bennu.ops.interpreter import settle
 from bennu.ops.logs import open_log
 from bennu.ops.patience import Patience
 from bennu.ops.readiness import Readiness
@@ -34,6 +35,7 @@ async def main(settings: QServerSettings, running: Running) -> None:
         open_database(dsn, name=settings.node, metrics=running.metrics, readiness=running.readiness) as database,
         asyncio.TaskGroup() as group,
     ):
+        settle()
         running.announce()
         work = group.create_task(_work(settings, running, projections=projections, log=log, database=database))
         await running.stop.wait()

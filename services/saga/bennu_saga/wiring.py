@@ -6,6 +6,7 @@ from bennu.members.group import Group, Identity
 from bennu.ops import topics
 from bennu.ops.apps import load_app
 from bennu.ops.grpc_port import OPTIONS, advertised, bind, serving
+from bennu.ops.interpreter import settle
 from bennu.ops.logs import open_log
 from bennu.ops.prepare import Told, count, prepare
 from bennu.ops.run import Running
@@ -37,6 +38,7 @@ async def main(settings: SagaSettings, running: Running) -> None:
         group = Group(log, members_log, Identity("saga", running.node, address), clock=clock)
         snapshots = snapshots_at(settings.postgres, every_s=settings.snapshot_every_s, name=running.node)
         node = Node(log, candidate, group, snapshots)
+        settle()
         running.announce(admin=f"{settings.admin.rpartition(':')[0]}:{port}")
         others: dict[str, int] = {}
         names = [app.name for app in definitions.app.apps[1:]]
