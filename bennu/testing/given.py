@@ -21,6 +21,7 @@ from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, Stat
 from bennu.domain.messages import input_type, name_of, rules_of
 from bennu.replica.agreement import encode_state
 from bennu.testing.purity import watched
+from bennu.testing.shown import plain, shown
 
 Outcome = Message | Sequence[Message] | Accepted | Rejection
 Rule = Callable[..., Any]
@@ -58,7 +59,7 @@ class Given(Generic[S]):
         return Answered(query, answer)
 
     def _twice(self, rule: Rule, arguments: Sequence[object]) -> Any:  # noqa: ANN401 - what a domain's rule returns
-        name, before = _name(rule), (encode_state(self.state), _plain(arguments))
+        name, before = _name(rule), (encode_state(self.state), plain(arguments))
         first = self._watched(rule, self.state, arguments)
         after = encode_state(self.state)
         assert before[0] == after, (
@@ -66,10 +67,10 @@ class Given(Generic[S]):
             f"  after:  {msgspec.msgpack.decode(after)}"
         )
         second = rule(self.state, *arguments)
-        assert before[1] == _plain(arguments), f"{name} changed what it was asked: {_shown(arguments)}"
-        assert _plain(first) == _plain(second), (
+        assert before[1] == plain(arguments), f"{name} changed what it was asked: {shown(arguments)}"
+        assert plain(first) == plain(second), (
             f"{name} says two things about the same: a clock, chance, or memory of its own\n"
-            f"  first:  {_shown(first)}\n  second: {_shown(second)}"
+            f"  first:  {shown(first)}\n  second: {shown(second)}"
         )
         return first
 
@@ -81,7 +82,7 @@ class Given(Generic[S]):
         return state
 
     def _evolved(self, state: S, event: Message) -> S:
-        rule, before = _rule_for(self._evolves, event, self._rules), _plain(event)
+        rule, before = _rule_for(self._evolves, event, self._rules), plain(event)
         first, second = _copy(state), _copy(state)
         self._watched(rule, first, (event,))
         rule(second, event)
@@ -92,7 +93,7 @@ class Given(Generic[S]):
             f"  first:  { ({field: ours[field] for field in differ}) }\n"
             f"  second: { ({field: theirs[field] for field in differ}) }"
         )
-        assert before == _plain(event), f"{_name(rule)} changed the event: {_shown(event)}"
+        assert before == plain(event), f"{_name(rule)} changed the event: {shown(event)}"
         return first
 
     def _watched(self, rule: Rule, state: S, arguments: Sequence[object]) -> Any:  # noqa: ANN401 - as above
@@ -110,25 +111,25 @@ class Decided(Generic[S]):
 
     def __init__(self, before: Given[S], command: Message, outcome: Outcome) -> None:
         self._before = before
-        self._what = f"when {_shown(command)}"
+        self._what = f"when {shown(command)}"
         self.outcome = outcome
         self.state = before.state if isinstance(outcome, Rejection) else before.evolved(_events_of(outcome))
 
     def then(self, *events: Message) -> "Decided[S]":
         """Exactly these events, in this order."""
         assert not isinstance(self.outcome, Rejection), (
-            f"{self._what}\n  expected: {_shown(events)}\n  rejected: {self.outcome.reason} ({self.outcome.message})"
+            f"{self._what}\n  expected: {shown(events)}\n  rejected: {self.outcome.reason} ({self.outcome.message})"
         )
         decided = _events_of(self.outcome)
-        assert _plain(decided) == _plain(events), (
-            f"{self._what}\n  expected: {_shown(events)}\n  decided:  {_shown(decided)}"
+        assert plain(decided) == plain(events), (
+            f"{self._what}\n  expected: {shown(events)}\n  decided:  {shown(decided)}"
         )
         return self
 
     def then_rejected(self, reason: str) -> "Decided[S]":
         """A rejection by this rule."""
         assert isinstance(self.outcome, Rejection), (
-            f"{self._what}\n  expected: rejected as {reason}\n  decided:  {_shown(_events_of(self.outcome))}"
+            f"{self._what}\n  expected: rejected as {reason}\n  decided:  {shown(_events_of(self.outcome))}"
         )
         assert self.outcome.reason == reason, (
             f"{self._what}\n  expected: rejected as {reason}\n"
@@ -140,8 +141,8 @@ class Decided(Generic[S]):
         """This reply: the one of `Accepted`, or the first event."""
         assert not isinstance(self.outcome, Rejection), f"{self._what}\n  rejected: {self.outcome.reason}"
         given_reply = self.outcome.reply if isinstance(self.outcome, Accepted) else _events_of(self.outcome)[0]
-        assert _plain(given_reply) == _plain(reply), (
-            f"{self._what}\n  expected reply: {_shown(reply)}\n  reply:          {_shown(given_reply)}"
+        assert plain(given_reply) == plain(reply), (
+            f"{self._what}\n  expected reply: {shown(reply)}\n  reply:          {shown(given_reply)}"
         )
         return self
 
@@ -156,19 +157,19 @@ class Answered:
     """What a query was answered."""
 
     def __init__(self, query: Message, answer: Message | Rejection) -> None:
-        self._what = f"when asked {_shown(query)}"
+        self._what = f"when asked {shown(query)}"
         self.answer = answer
 
     def then_answers(self, view: Message) -> None:
         """Exactly this view."""
-        assert _plain(self.answer) == _plain(view), (
-            f"{self._what}\n  expected: {_shown(view)}\n  answered: {_shown(self.answer)}"
+        assert plain(self.answer) == plain(view), (
+            f"{self._what}\n  expected: {shown(view)}\n  answered: {shown(self.answer)}"
         )
 
     def then_rejected(self, reason: str) -> None:
         """A rejection by this rule."""
         assert isinstance(self.answer, Rejection), (
-            f"{self._what}\n  expected: rejected as {reason}\n  answered: {_shown(self.answer)}"
+            f"{self._what}\n  expected: rejected as {reason}\n  answered: {shown(self.answer)}"
         )
         assert self.answer.reason == reason, (
             f"{self._what}\n  expected: rejected as {reason}\n  rejected: {self.answer.reason}"
@@ -196,26 +197,6 @@ def _events_of(outcome: Outcome) -> Sequence[Message]:
         return (outcome,)
     assert not isinstance(outcome, Rejection)
     return outcome.events if isinstance(outcome, Accepted) else outcome
-
-
-def _plain(value: object) -> object:
-    """For comparing: messages by type and bytes, so that nothing counts as equal that the journal would tell apart."""
-    if isinstance(value, Message):
-        return value.DESCRIPTOR.full_name, value.SerializeToString(deterministic=True)
-    if isinstance(value, Rejection):
-        return value
-    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, Message):
-        fields = ", ".join(f"{field.name}={content!r}" for field, content in value.ListFields())
-        return f"{value.DESCRIPTOR.name}({fields})"
-    if isinstance(value, Rejection):
-        return f"rejected as {value.reason} ({value.message})"
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(_shown(part) for part in value)}]"
-    return repr(value)
 
 
 def _name(rule: Rule) -> str:

@@ -13,6 +13,7 @@ from bank.v1.commands_pb2 import CompleteTransfer, FailTransfer
 from bank.v1.events_pb2 import TransferRequested
 from bennu.domain import App, Retry, Saga, Step
 from bennu.domain.plan import Plan
+from bennu.domain.saga import Part
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
     SagaCommandIssued,
@@ -47,7 +48,7 @@ def app_with(*sagas: type[Saga[Any]], upcasters: Sequence[Callable[[Any], Messag
     return App("bank", service=service, aggregates=rules, sagas=sagas, upcasters=upcasters)
 
 
-def saga(*steps: Step, **rules: object) -> type[Saga[TransferRequested]]:
+def saga(*steps: Part, **rules: object) -> type[Saga[TransferRequested]]:
     """A saga `Told` of these steps, keyed by transfer, that tells the transfer of its end; `rules` replace its own."""
     own = {
         "key": lambda _self, asked: asked.transfer,
@@ -232,7 +233,7 @@ def undoable(name: str, **rules: Any) -> Step:  # noqa: ANN401 - fields of a Ste
     return Step(name, withdraw, compensation=reverse, **rules)
 
 
-def started(*steps: Any, **rules: object) -> Story:  # noqa: ANN401 - parts of a saga
+def started(*steps: Part, **rules: object) -> Story:
     """A saga of these steps, under way."""
     story = Story(saga(*steps, **rules))
     story.starts()
