@@ -45,7 +45,7 @@ IDLE_TURN_US = 20
 """A turn as short as that was nobody's: an empty one takes 3 us, a step of a call 30 and more."""
 CALM_FOR_US = 200_000
 """Who did no slice for so long does without; while work comes for such a one, the others rest ..."""
-LEFT_TO_OTHERS = 1.0
+LEFT_TO_OTHERS = 3.0
 """... this long for each microsecond of a slice ..."""
 SLICE_US = 4_000
 """... which a longer time since the last one is not, but work that was waited for ..."""
