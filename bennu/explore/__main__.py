@@ -53,6 +53,7 @@ def explore(  # noqa: PLR0913  each is a flag
             "sample_faults": sample_faults,
             "seed": seed,
             "ends": dict(found.ends),
+            "logs": [f"{place.app.name}-{place.number}" for place in found.model.places],
             "failures": [{"why": why, "path": [str(event) for event in path]} for why, path in found.failures],
             "seconds": round(time.monotonic() - began_s, 1),
         }
@@ -80,6 +81,9 @@ def _say(found: Explored, faults: int, sample_faults: int) -> None:
     typer.echo(f"{every} of events with up to {faults} faults: {found.worlds:,} states of affairs")
     typer.echo(f"and {found.samples:,} paths drawn by chance, with up to {sample_faults} faults each")
     typer.echo(", ".join(f"{count:,} {how}" for how, count in sorted(found.ends.items())))
+    if found.failures:
+        logs = (f"{number} of {place.app.name}-{place.number}" for number, place in enumerate(found.model.places))
+        typer.echo(f"\nthe logs are {', '.join(logs)}")
     for why, path in found.failures[:SHOWN]:
         typer.echo(f"\nWRONG: {why}\n  after {' → '.join(map(str, path))}")
     if len(found.failures) > SHOWN:

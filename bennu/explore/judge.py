@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Sequence
 
 from bennu.domain.plan import Plan, before
-from bennu.explore.processes import batches, states_of
+from bennu.explore.processes import batches
 from bennu.explore.world import Model, World
 from bennu.replica.fold import REJECTED
 from bennu.v1.saga_pb2 import SagaCommandIssued, SagaEnded, SagaStarted, SagaStepLeftOut
@@ -54,7 +54,7 @@ class Judged:
         if self.ends["compensation_failed"] or self.ends["parked"]:
             return  # it stands half done, and says so
         try:
-            self._model.scenario.check(states_of(self._model.places, self._world.events))
+            self._model.scenario.check(self._model.states(self._world))
         except AssertionError as error:
             yield f"check: {error}"
 

@@ -98,18 +98,13 @@ def places_of(app: App, partitions: int) -> list[Place]:
     ]
 
 
-def states_of(places: Sequence[Place], journals: Sequence[Sequence[bytes]]) -> States:
-    """What all of them hold.  Raises `BadSettings` where two apps call an aggregate alike."""
-    found: dict[str, dict[str, object]] = {}
+def check_names(app: App) -> None:
+    """Raise `BadSettings` where two apps call an aggregate alike: a scenario's check knows them by name."""
     owners: dict[str, App] = {}
-    for place, journal in zip(places, journals, strict=True):
-        fold = AggregateFold(place.app)
-        leading(place.events, fold, journal, place=(place.number, place.partitions), now_us=0)
-        for kind, states in zip(place.app.kinds, fold.states, strict=True):
-            if (owner := owners.setdefault(kind.name, place.app)) is not place.app:
-                raise BadSettings(f"apps `{owner.name}` and `{place.app.name}` both have a {kind.name}: rename one")
-            found.setdefault(kind.name, {}).update(states)
-    return cast(States, found)
+    for each in app.apps:
+        for kind in each.kinds:
+            if (owner := owners.setdefault(kind.name, each)) is not each:
+                raise BadSettings(f"apps `{owner.name}` and `{each.name}` both have a {kind.name}: rename one")
 
 
 class Participant:
@@ -139,6 +134,13 @@ class Participant:
         if refuse:
             submission.commands = [_refused(command) for command in submission.commands]
         return self._decided(journal, submission, now_us=now_us)
+
+    def states(self, journal: Sequence[bytes]) -> States:
+        """What it holds."""
+        fold, place = AggregateFold(self._app), (self._place.number, self._place.partitions)
+        leading(self._place.events, fold, journal, place=place, now_us=0)
+        held = zip(self._app.kinds, fold.states, strict=True)
+        return {kind.name: dict(states.items()) for kind, states in held}
 
     def _decided(self, journal: Sequence[bytes], submission: Submission, *, now_us: int) -> bytes:
         fold, place = AggregateFold(self._app), (self._place.number, self._place.partitions)

@@ -6,7 +6,7 @@ log and of the processes on it:
     take p    CServer takes the next record of command log p, decides, and its batch is effective
     read j    Saga reads on in event journal j, reacts, and its batch is effective
     send d    Saga's commands for command log d are appended, and the receipt comes in
-    fire      the next timer is due, and everything was read before: its batch is effective
+    fire      the next timer is due, and whatever is not read was journaled only now: its batch is effective
     land i    a record whose outcome was unknown lands after all
 
 and, each counted as a fault:
@@ -26,10 +26,19 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
+from bennu.domain.aggregate import State
 from bennu.domain.app import App
-from bennu.domain.scenario import Scenario
+from bennu.domain.scenario import Scenario, States
 from bennu.errors import BadSettings
-from bennu.explore.processes import Participant, Sagas, first_record, places_of, undone_by, without_cause
+from bennu.explore.processes import (
+    Participant,
+    Sagas,
+    check_names,
+    first_record,
+    places_of,
+    undone_by,
+    without_cause,
+)
 from bennu.testing.clock import START_US
 from bennu.wire.partitioning import partition_of
 from bennu_saga.definitions import Definitions
@@ -106,12 +115,14 @@ class Model:
     def __init__(self, app: App, scenario: Scenario, partitions: int) -> None:
         self.app = app
         self.scenario = scenario
+        check_names(app)
         self.places = places_of(app, partitions)
         self.definitions = Definitions(app)
         self._participants = list(map(Participant, self.places))
         self._taken = lru_cache(CACHED)(self._take_anew)
         self._reacted = lru_cache(CACHED)(self._react_anew)
         self._sent = lru_cache(CACHED)(self._send_anew)
+        self._held = lru_cache(CACHED)(self._hold_anew)
 
     def start(self) -> World:
         """The scenario's beginning: the saga's event is in its journal.  Raises `BadSettings` if it can't begin."""
@@ -216,6 +227,14 @@ class Model:
         """Saga's memory, from its journal."""
         return Sagas(self.definitions, self.places, world.sagas, now_us=world.now_us)
 
+    def states(self, world: World) -> States:
+        """What all aggregates of all apps hold."""
+        found: dict[str, dict[str, State]] = {}
+        for place, journal in enumerate(world.events):
+            for name, states in self._held(place, journal).items():
+                found.setdefault(name, {}).update(states)
+        return found
+
     def _take(self, world: World, number: int, *, refuse: bool) -> World:
         taken = world.taken[number] + 1
         body = self._taken(Taking(number, world.events[number], world.commands[number][:taken], refuse, world.now_us))
@@ -255,6 +274,9 @@ class Model:
 
     def _take_anew(self, it: Taking) -> bytes:
         return self._participants[it.place].take(it.journal, it.commands, refuse=it.refuse, now_us=it.now_us)
+
+    def _hold_anew(self, place: int, journal: Records) -> States:
+        return self._participants[place].states(journal)
 
     def _react_anew(self, it: Reading) -> "Reaction":
         sagas = Sagas(self.definitions, self.places, it.journal, now_us=it.now_us)
