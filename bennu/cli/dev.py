@@ -1,4 +1,4 @@
-"""`bennu dev`: a log, a Postgres and the three services on this machine, until Ctrl-C."""
+"""`bennu dev`: a log, a Postgres and the services of an app on this machine, until Ctrl-C."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         """Run everything here until Ctrl-C, and print how to call it.  The data stays in --dir."""
         from bennu.stack.kept import refuse_other_log
         from bennu.stack.state import held
-        from bennu.stack.suite import Suite, SuiteSettings
+        from bennu.stack.suite import Suite, SuiteSettings, services_of
 
         began_s = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGINT):  # a shell has its `bennu dev &` ignore the latter
@@ -56,12 +56,12 @@ def register(app: typer.Typer) -> None:
 
             logging.configure("warning")
         domain = load(app_name)
-        settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, admin, environ=environment(config))
+        environ, services = environment(config), services_of(domain)
+        settings = SuiteSettings(app_name, domain.name, kind, partitions, grpc, admin, environ, services)
         with held(folder.absolute()):
             refuse_other_log(folder, kind)
-            for what, address in (("grpc", grpc), ("admin", admin)):
-                addresses.refuse_if_taken(here(address, what=what), what=what)
-            typer.echo(f"starting {domain.name} in {folder}: the log ({kind}), Postgres and three services", err=True)
+            refuse_taken(grpc=grpc, admin=admin)
+            typer.echo(f"starting {domain.name} in {folder}: the log ({kind}), Postgres and the services", err=True)
             with Suite(settings, folder) as suite, suppress(KeyboardInterrupt):
                 show(suite, domain, seconds=time.monotonic() - began_s, as_json=as_json)
                 watch(suite)
@@ -71,6 +71,12 @@ def register(app: typer.Typer) -> None:
 def environment(config: str) -> dict[str, str]:
     """The services' variables: ours, and the file that we were told of."""
     return dict(os.environ) | ({sources.CONFIG: str(Path(config).absolute())} if config else {})
+
+
+def refuse_taken(**places: str) -> None:
+    """Raises `BadSettings` for a place where somebody listens, or that others could reach."""
+    for what, text in places.items():
+        addresses.refuse_if_taken(here(text, what=what), what=what)
 
 
 def here(text: str, *, what: str) -> addresses.Address:
@@ -83,7 +89,9 @@ def here(text: str, *, what: str) -> addresses.Address:
 
 def show(suite: "Suite", app: "App", *, seconds: float, as_json: bool) -> None:
     """Where everything is, and how to call it."""
-    found = {"grpc": suite.grpc, "admin": suite.admin, "postgres": suite.dsn, "log": suite.log_url}
+    found = {"grpc": suite.grpc, "postgres": suite.dsn, "log": suite.log_url}
+    if "saga" in suite.services:
+        found["admin"] = suite.admin
     found |= {f"{name}_ops": f"http://{service.addresses['ops']}" for name, service in suite.services.items()}
     if as_json:
         typer.echo(json.dumps({"ready": True, **found, "seconds": round(seconds, 3)}))
@@ -97,7 +105,7 @@ def show(suite: "Suite", app: "App", *, seconds: float, as_json: bool) -> None:
         (f"Python, with {suite.settings.app_name}'s generated stubs", list(python_example(app, suite.grpc))),
         ("grpcurl", [grpcurl_example(app, suite.grpc)]),
         ("psql", [psql_example(app, suite.dsn)]),
-        ("sagas", [sagas_example(suite.admin)]),
+        *([("sagas", [sagas_example(suite.admin)])] if "saga" in suite.services else []),
     ):
         typer.echo(f"\n{heading}:\n")
         typer.echo("\n".join(f"    {line}" for line in lines))

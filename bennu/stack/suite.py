@@ -1,4 +1,4 @@
-"""The whole suite of an app on this machine: a log, a Postgres, and the three services over them.
+"""The whole suite of an app on this machine: a log, a Postgres, and the services over them.
 
     with Suite(settings, folder) as suite:
         call(suite.grpc)
@@ -10,16 +10,25 @@ What the log needs is made first; services that can do without Postgres start be
 
 import asyncio
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bennu.domain.app import App
 from bennu.ops import topics
 from bennu.stack.owned import Owned, side_by_side
 from bennu.stack.service import STOP_GRACE_S, Service, clean_environ, told_of_postgres
 from bennu.stack.stack import LogKind, Stack
+
+SERVICES = ("cserver", "saga", "qserver")
+
+
+def services_of(app: App) -> Sequence[str]:
+    """Those that have something to do for this app."""
+    idle = {"saga": not app.sagas, "qserver": not (app.sagas or app.projections)}
+    return [name for name in SERVICES if not idle.get(name)]
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class SuiteSettings:
     admin: str = "127.0.0.1:0"
     """Where Saga listens to operators; the same."""
     environ: Mapping[str, str] = field(default_factory=clean_environ)
+    services: Sequence[str] = SERVICES
+    """Those that have something to do for the app; the others would refuse to start."""
 
 
 class Suite(Owned):
@@ -71,17 +82,18 @@ class Suite(Owned):
         return self.stack.postgres.dsn
 
     def start(self) -> None:
-        """Boot everything; returns when all three services are ready.  Raises `Unavailable` or `BadSettings`."""
+        """Boot everything; returns when all services are ready.  Raises `Unavailable` or `BadSettings`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        names = ["cserver", "saga", "qserver"]
+        names = self.settings.services
         if self.stack.rocketmq is not None or "cserver" in self.told_of_postgres:
             self.stack.start()
             self.fill_log()
             self.make_topics()
-            starts = [partial(self._start_service, name) for name in names]
+            starts: list[Callable[[], None]] = [partial(self._start_service, name) for name in names]
         else:
             self.fill_log()
-            starts = [partial(self._start_service, name) for name in names[:2]] + [partial(self._start_tables)]
+            starts = [partial(self._start_service, name) for name in names if name != "qserver"]
+            starts.append(self._start_tables)
         side_by_side(starts, stop=self.stop)
 
     def fill_log(self) -> None:
@@ -89,7 +101,8 @@ class Suite(Owned):
 
     def _start_tables(self) -> None:
         self.stack.start()
-        self._start_service("qserver")
+        if "qserver" in self.settings.services:
+            self._start_service("qserver")
 
     def _start_service(self, name: str) -> None:
         settings = self.settings

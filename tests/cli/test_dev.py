@@ -195,3 +195,10 @@ def test_settings_that_the_data_refuses_are_told() -> None:
             assert second.wait() == 1
             assert "partitions" in second.errors()
             assert '{"error"' not in second.errors()
+
+
+def test_what_an_app_has_no_use_for_is_not_started(tmp_path: Path) -> None:
+    """One with neither sagas nor projections is a CServer, and no place is named where nobody is."""
+    with running(tmp_path, "dev", *ON_A_FREE_PORT, "--json", "--app", "travel.hotel.app:app") as command:
+        found = command.first_json()
+        assert sorted(found) == ["cserver_ops", "grpc", "log", "postgres", "ready", "seconds"]
