@@ -29,7 +29,7 @@ def explore(  # noqa: PLR0913  each is a flag
     app: Annotated[str, typer.Argument(help="As module:attribute, such as bank.app:app.")],
     scenario: Annotated[str, typer.Argument(help="One of the app's scenarios, such as Transfer.")],
     faults: Annotated[int, typer.Option(min=0, max=6, help="Every order with up to so many.")] = 2,
-    seconds: Annotated[float, typer.Option(min=1, help="For these; what is not done then is said.")] = 90,
+    seconds: Annotated[float, typer.Option(min=1, help="For these; what is not done then is said.")] = 120,
     samples: Annotated[int, typer.Option(min=0, help="Paths drawn by chance, with more faults.")] = 1_000,
     sample_faults: Annotated[int, typer.Option(min=0, max=100, help="Of each of them, up to so many.")] = 6,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 1,
