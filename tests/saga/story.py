@@ -14,6 +14,7 @@ from bank.v1.events_pb2 import TransferRequested
 from bennu.domain import App, Retry, Saga, Step
 from bennu.domain.plan import Plan
 from bennu.domain.saga import Part
+from bennu.testing.saga.run import SagaRun
 from bennu.v1.saga_pb2 import (
     SagaCommandAnswered,
     SagaCommandIssued,
@@ -30,10 +31,9 @@ from bennu.v1.saga_pb2 import (
     SagaTimerFired,
 )
 from bennu_saga.definitions import Definitions
-from bennu_saga.fold import Record, SagaFold
+from bennu_saga.fold import Record
 from bennu_saga.operations import Operation
-from bennu_saga.reactor import Reactor
-from bennu_saga.signals import Answer, Heard, Trigger
+from bennu_saga.signals import Answer, Trigger
 
 ASKED = TransferRequested(transfer="t", source="a", target="b", amount_minor=1, currency="EUR")
 NOW_US = 1_000_000
@@ -87,9 +87,8 @@ class Story:
     """One reactor and what it has recorded."""
 
     def __init__(self, *sagas: type[Saga[Any]], partitions: int = 1) -> None:
-        self.definitions = Definitions(app_with(*(sagas or (TransferSaga,))))
-        self.fold = SagaFold()
-        self.reactor = Reactor(self.definitions, self.fold, {"bank": partitions})
+        self._run = SagaRun(Definitions(app_with(*(sagas or (TransferSaga,)))), partitions=partitions, now_us=NOW_US)
+        self.definitions, self.fold, self.reactor = self._run.definitions, self._run.fold, self._run.reactor
         self.records: list[Record] = []
         self.times_us: list[int] = []
         """Journaled time of each record."""
@@ -104,40 +103,30 @@ class Story:
             name = f"{definition.name}:{f'?{instance}' if failure else definition.saga.key(asked)}"
             raw = asked.SerializeToString()
             found += self.reactor.start(
-                Trigger(0, definition, name, instance, raw, "asked", "correlation", "trace", failure), NOW_US
+                Trigger(0, definition, name, instance, raw, "asked", "correlation", "trace", failure), self._run.now_us
             )
         return self._told(found)
 
     def accepts(self, command_id: str = "") -> list[str]:
         """The awaited command, or this one, was carried out; what was recorded."""
-        answer = Answer(0, command_id or self.awaited, accepted=True, reason="")
-        return self._told(self.reactor.answer(answer, NOW_US))
+        return self._decided(command_id or self.awaited)
 
     def accepts_step(self, tail: str, *events: Message) -> list[str]:
         """The command whose id ends so was carried out, with these events; what was recorded."""
-        types = [event.DESCRIPTOR.full_name for event in events]
-        raw = [event.SerializeToString() for event in events]
-        answer = Answer(0, self.waiting(tail), accepted=True, reason="", types=types, events=raw)
-        return self._told(self.reactor.answer(answer, NOW_US))
+        return self._decided(self.waiting(tail), *events)
 
     def answers_strangely(self, tail: str, type_name: str) -> list[str]:
         """The command whose id ends so was carried out, with an event of a type that nobody knows."""
         answer = Answer(0, self.waiting(tail), True, "", (type_name,), (b"",), type_name)
-        return self._told(self.reactor.answer(answer, NOW_US))
+        return self._told(self.reactor.answer(answer, self._run.now_us))
 
     def hears(self, event: Message) -> list[str]:
         """This event came by; what was recorded."""
-        name, found = event.DESCRIPTOR.full_name, list[Record]()
-        for definition, step, accepted, key in self.definitions.listening[name]:
-            saga_id = f"{definition.name}:{key(event)}"
-            raw = event.SerializeToString()
-            heard = Heard(0, saga_id, definition.version, step, accepted, name, raw)
-            found += self.reactor.hear(heard, NOW_US)
-        return self._told(found)
+        return self._decided("somebody's", event)
 
     def refuses_step(self, tail: str, reason: str) -> list[str]:
         """The command whose id ends so was refused; what was recorded."""
-        return self._told(self.reactor.answer(Answer(0, self.waiting(tail), accepted=False, reason=reason), NOW_US))
+        return self._decided(self.waiting(tail), refused=reason)
 
     def waiting(self, tail: str) -> str:
         """The id of the awaited command that ends so."""
@@ -146,21 +135,18 @@ class Story:
 
     def refuses(self, reason: str, command_id: str = "") -> list[str]:
         """The awaited command, or this one, was refused; what was recorded."""
-        answer = Answer(0, command_id or self.awaited, accepted=False, reason=reason)
-        return self._told(self.reactor.answer(answer, NOW_US))
+        return self._decided(command_id or self.awaited, refused=reason)
 
     def times_out(self) -> list[str]:
         """The first timer fires, when it is due; what was recorded."""
-        timer = self.fold.next_timer()
-        assert timer is not None, "no timer runs"
-        due_us, saga_id, step = timer
-        return self._told(self.reactor.fire(saga_id, step, due_us))
+        return self._told(self._run.fires())
 
     def operates(self, operation: SagaOperation.ValueType, step: str = "") -> list[str]:
         """An operator decides about the one saga; what was recorded."""
         (saga_id,) = self.fold.sagas
         asked = Operation(operation, "operator", "because", step)
-        return self._told(self.reactor.operate(saga_id, asked, LATER_US))
+        self._run.now_us = max(self._run.now_us, LATER_US)
+        return self._told(self.reactor.operate(saga_id, asked, self._run.now_us))
 
     @property
     def words(self) -> list[str]:
@@ -187,6 +173,10 @@ class Story:
     def issued(self) -> SagaCommandIssued:
         """The newest command."""
         return [record for record in self.records if isinstance(record, SagaCommandIssued)][-1]
+
+    def _decided(self, command_id: str, *events: Message, refused: str = "") -> list[str]:
+        app = self.definitions.app
+        return self._told(self._run.decided(app, events, command_id=command_id, refused=refused))
 
     def _told(self, records: Sequence[Record]) -> list[str]:
         self.records += records

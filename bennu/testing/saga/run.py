@@ -21,12 +21,13 @@ from bennu_saga.signals import Answer, Heard, Signal, Signals
 class SagaRun:
     """One partition of sagas; each call gives what is recorded."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, *, partitions: int = 1, now_us: int = START_US) -> None:
+        """`partitions`: of each app."""
         self.definitions = definitions
         self.fold = SagaFold()
-        self.now_us = START_US
+        self.now_us = now_us
         apps, stream = definitions.app.apps, f"{definitions.app.name}-saga-0"
-        self._reactor = Reactor(definitions, self.fold, {app.name: 1 for app in apps})
+        self.reactor = Reactor(definitions, self.fold, {app.name: partitions for app in apps})
         self._signals = {app.name: Signals(definitions, stream, (0, 1), app=app) for app in apps}
         self._stream = stream
         self._events = 0
@@ -43,14 +44,14 @@ class SagaRun:
         assert timer is not None, "no timer runs"
         due_us, saga_id, step = timer
         self.now_us = max(self.now_us, due_us)
-        return self._reactor.fire(saga_id, step, self.now_us)
+        return self.reactor.fire(saga_id, step, self.now_us)
 
     def _react(self, signal: Signal) -> list[Record]:
         if isinstance(signal, Answer):
-            return self._reactor.answer(signal, self.now_us)
+            return self.reactor.answer(signal, self.now_us)
         if isinstance(signal, Heard):
-            return self._reactor.hear(signal, self.now_us)
-        return self._reactor.start(signal, self.now_us)
+            return self.reactor.hear(signal, self.now_us)
+        return self.reactor.start(signal, self.now_us)
 
     def _batch(self, events: Sequence[Message], command_id: str, refused: str) -> EventBatch:
         """What CServer journals of it, as far as sagas read that."""
