@@ -51,6 +51,8 @@ SLICE_US = 4_000
 """... which a longer time since the last one is not, but work that was waited for ..."""
 REST_US = 1_000
 """... once it is so much: the loop's timers are no finer."""
+KNOWN_SLICERS = 1_024
+"""Before those who did none lately are forgotten."""
 
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024

@@ -3,7 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-from bennu.limits import CALM_FOR_US, IDLE_TURN_US, LEFT_TO_OTHERS, REST_US, SLICE_US, TURNS_BETWEEN_SLICES
+from bennu.limits import (
+    CALM_FOR_US,
+    IDLE_TURN_US,
+    KNOWN_SLICERS,
+    LEFT_TO_OTHERS,
+    REST_US,
+    SLICE_US,
+    TURNS_BETWEEN_SLICES,
+)
 
 
 def loop_us() -> int:
@@ -19,24 +27,32 @@ class Pauses:
     `TURNS_BETWEEN_SLICES`, and those who do slices come one after the other.
 
     And while somebody is served who does without slices, those who need them leave a share of the time: a loop that is
-    never idle makes each step of a call wait, and its threads for the interpreter.  Where all need them nobody rests.
+    never idle makes each step of a call wait, and its threads for the interpreter.  Where all need them nobody rests:
+    who sends several commands at once is no calm caller, and who sends one to a busy partition can't be one.
     """
 
     def __init__(self, now_us: Callable[[], int] = loop_us) -> None:
         self._now_us = now_us
         self._line = asyncio.Lock()
         self._sliced_us: dict[str, int] = {}
-        """When each of those who do slices did the last one."""
+        """When each of those who do slices, or have them done, last did: partitions and clients."""
         self._calm_us = -CALM_FOR_US
         """When work last came for somebody who does none."""
         self._since_us = 0
         self._owed_us = 0
 
-    def arrived(self, who: str) -> None:
-        """Work came in for somebody, who may need slices for it or not."""
+    def arrived(self, commands: int, *who: str) -> None:
+        """So many came in for a partition, of a client; either may be one that needs slices."""
         now_us = self._now_us()
-        if now_us - self._sliced_us.get(who, -CALM_FOR_US) >= CALM_FOR_US:
+        if commands <= 1 and all(now_us - self._sliced_us.get(each, -CALM_FOR_US) >= CALM_FOR_US for each in who):
             self._calm_us = now_us
+
+    def needs_slices(self, who: str) -> None:
+        """A client sent several commands at once."""
+        now_us = self._sliced_us[who] = self._now_us()
+        if len(self._sliced_us) > KNOWN_SLICERS:
+            lately = now_us - CALM_FOR_US
+            self._sliced_us = {each: at_us for each, at_us in self._sliced_us.items() if at_us > lately}
 
     async def pause(self, who: str = "") -> None:
         """Return when the next slice may be done, which is to be done before anything else is awaited."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from bennu.limits import CALM_FOR_US, IDLE_TURN_US, LEFT_TO_OTHERS, TURNS_BETWEEN_SLICES
+from bennu.limits import CALM_FOR_US, IDLE_TURN_US, KNOWN_SLICERS, LEFT_TO_OTHERS, TURNS_BETWEEN_SLICES
 from bennu.replica.pauses import Pauses
 from bennu.testing.loop import run
 
@@ -83,9 +83,9 @@ async def rested_us(arrivals: bool) -> int:
     pauses = Pauses(lambda: int(loop.time() * 1_000_000) + sliced_us)
     for _ in range(100):
         await pauses.pause("hot")
-        pauses.arrived("hot")
+        pauses.arrived(1, "hot", "flood")
         if arrivals:
-            pauses.arrived("calm")
+            pauses.arrived(1, "calm", "caller")
         sliced_us += 500
     return int(loop.time() * 1_000_000)
 
@@ -107,10 +107,42 @@ def test_where_all_need_slices_nobody_rests() -> None:
         await pauses.pause("two")
         for _ in range(100):
             for who in ("one", "two"):
-                pauses.arrived(who)
+                pauses.arrived(1, who, f"client of {who}")
                 await pauses.pause(who)
                 sliced_us += 500
         return int(loop.time() * 1_000_000)
 
     assert run(both()) == 0
     assert CALM_FOR_US > 100 * 500, "all of it is within the time that one stays known for slices"
+
+
+def test_who_sends_many_at_once_is_no_calm_caller() -> None:
+    """A load that is spread over partitions, so that none of them needs slices, is not held back for its own sake."""
+
+    async def rested_us() -> int:
+        loop = asyncio.get_running_loop()
+        sliced_us = 0
+        pauses = Pauses(lambda: int(loop.time() * 1_000_000) + sliced_us)
+        for number in range(100):
+            pauses.needs_slices("stream")
+            await pauses.pause()
+            pauses.arrived(1, f"partition {number % 8}", "stream")
+            pauses.arrived(12, f"partition {number % 8}", "a command log")
+            sliced_us += 500
+        return int(loop.time() * 1_000_000)
+
+    assert run(rested_us()) == 0
+
+
+def test_clients_that_left_are_forgotten() -> None:
+    """Each connection is a client of its own: those of long ago are not kept."""
+
+    async def known() -> int:
+        now_us = 0
+        pauses = Pauses(lambda: now_us)
+        for number in range(10 * KNOWN_SLICERS):
+            pauses.needs_slices(f"client {number}")
+            now_us += CALM_FOR_US // 100
+        return len(pauses._sliced_us)
+
+    assert run(known()) <= KNOWN_SLICERS

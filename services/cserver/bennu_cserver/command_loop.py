@@ -44,7 +44,7 @@ class Partition:
         if not self._inbox.put(submission):
             return False
         self._unanswered[submission] = None
-        self._pauses.arrived(self.replica.topic)
+        self._pauses.arrived(len(submission.commands), self.replica.topic, submission.caller.client)
         self._wake.set()
         return True
 

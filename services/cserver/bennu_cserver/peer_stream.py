@@ -47,7 +47,7 @@ class PeerStream:
     async def _take(self, submission: PeerSubmission) -> None:
         work = Work.of(submission.commands)
         for part in slices_of(len(work.replies)):
-            async with self._slices.of(len(part)):
+            async with self._slices.of(len(part), submission.client):
                 work.prepare(submission.commands, part, self._intake, routes=self._routes)
         if len(work.groups) == 1:
             self._put_in_line(submission, work)

@@ -28,8 +28,10 @@ class Slices:
         self._left = 0
 
     @asynccontextmanager
-    async def of(self, commands: int) -> AsyncIterator[None]:
-        """So many are prepared inside the block."""
+    async def of(self, commands: int, client: str) -> AsyncIterator[None]:
+        """So many of this client are prepared inside the block."""
+        if commands > 1:
+            self._pauses.needs_slices(client)
         async with self._lock:
             if self._left < commands:
                 await self._pauses.pause()

@@ -87,7 +87,7 @@ class Stream:
         work = Work.of(frame.commands)
         async with order or nullcontext():
             for part in slices_of(len(work.replies)):
-                async with self._slices.of(len(part)):
+                async with self._slices.of(len(part), client):
                     work.prepare(frame.commands, part, self._intake, routes=self._routes, by=origin)
         tried: Sequence[DryRun] = ()
         if frame.dry_run:
