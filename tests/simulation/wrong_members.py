@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
+from msgspec.structs import replace
 
 from bennu.domain.app import QueryRule
 from bennu.members.directory import Claim
@@ -122,7 +123,7 @@ async def again_with_a_new_id(
         attempts += 1
         if attempts == 1:
             return commands
-        return [command._replace(command_id=f"{command.command_id}-{attempts}") for command in commands]
+        return [replace(command, command_id=f"{command.command_id}-{attempts}") for command in commands]
 
     return await self._until_settled(
         number,
