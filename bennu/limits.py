@@ -47,8 +47,6 @@ CALM_FOR_US = 200_000
 """Who did no slice for so long does without; while work comes for such a one, the others rest ..."""
 LEFT_TO_OTHERS = 3.0
 """... this long for each microsecond of a slice ..."""
-SLICE_US = 4_000
-"""... which a longer time since the last one is not, but work that was waited for ..."""
 REST_US = 1_000
 """... once it is so much: the loop's timers are no finer."""
 KNOWN_SLICERS = 1_024

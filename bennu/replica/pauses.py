@@ -9,7 +9,6 @@ from bennu.limits import (
     KNOWN_SLICERS,
     LEFT_TO_OTHERS,
     REST_US,
-    SLICE_US,
     TURNS_BETWEEN_SLICES,
 )
 
@@ -39,6 +38,7 @@ class Pauses:
         self._calm_us = -CALM_FOR_US
         """When work last came for somebody who does none."""
         self._since_us = 0
+        """When the slice began that is being done; 0: none is."""
         self._owed_us = 0
 
     def arrived(self, commands: int, *who: str) -> None:
@@ -57,18 +57,23 @@ class Pauses:
     async def pause(self, who: str = "") -> None:
         """Return when the next slice may be done, which is to be done before anything else is awaited."""
         async with self._line:
+            self._end_slice()
             await self._rest()
             await self._idle_turn()
             self._since_us = self._sliced_us[who] = self._now_us()
+            asyncio.get_running_loop().call_soon(self._end_slice)
+
+    def _end_slice(self) -> None:
+        """It took until its task awaits something, and what it took is owed to others."""
+        if self._since_us:
+            self._owed_us += int((self._now_us() - self._since_us) * LEFT_TO_OTHERS)
+            self._since_us = 0
 
     async def _rest(self) -> None:
-        """What slices took is owed to others, while there are any; paid once it is worth a timer, and by all in line:
-        if one worked while another rests, the loop would be as busy as ever.
+        """Pay what is owed, while there are any others; once it is worth a timer, and by all in line: if one worked
+        while another rests, the loop would be as busy as ever.
         """
-        now_us = self._now_us()
-        took_us = now_us - self._since_us
-        self._owed_us += int(took_us * LEFT_TO_OTHERS) if took_us <= SLICE_US else 0
-        if now_us - self._calm_us >= CALM_FOR_US:
+        if self._now_us() - self._calm_us >= CALM_FOR_US:
             self._owed_us = 0
         elif self._owed_us >= REST_US:
             await asyncio.sleep(self._owed_us / 1_000_000)
