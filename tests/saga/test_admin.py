@@ -1,6 +1,7 @@
 """`bennu.v1.SagaAdmin`: what operators decide about sagas that are under way."""
 
 import asyncio
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bennu.log.memory import NO_FAULTS, Faults
 from bennu.v1 import saga_admin_pb2 as pb
 from bennu.wire.partitioning import partition_of
+from bennu_saga import admin
 from bennu_saga.admin_asked import Invalid
 from bennu_saga.operations import NotPossible, Operation
 from bennu_saga.outbox import Outbox
@@ -19,6 +21,7 @@ from tests.saga.world import PARTITIONS, World, simulated
 SEED = 20261125
 RUNNING = pb.SAGA_STANDING_RUNNING
 SILENCE = Faults(drop=1.0)
+GONE_ON = "it has gone on since it was looked at"
 
 
 async def durable_first(world: World) -> None:
@@ -52,7 +55,7 @@ async def tried(world: World) -> None:
     assert world.saga_records() == before
     done = await operate(world, COMPENSATE, seen=would.seen)
     assert (done.outcome, done.text) == (pb.SAGA_OUTCOME_DONE, would.text)
-    with pytest.raises(NotPossible, match="it has gone on since it was looked at"):
+    with pytest.raises(NotPossible, match=GONE_ON):
         await operate(world, COMPENSATE, seen=would.seen)
     assert operated(world) == 1
 
@@ -171,7 +174,7 @@ async def in_bulk(world: World) -> None:
     targets += [pb.SagaTarget(saga_id=f"TransferSaga:{name}") for name in ("v", "nobody")]
     again = await world.saga.admin.operate_all(pb.OperateSagas(decision=decision(COMPENSATE), targets=targets))
     assert [(each.outcome, each.text.partition(":")[0]) for each in again.results[:2]] == [
-        (pb.SAGA_OUTCOME_REFUSED, "it has gone on since it was looked at")
+        (pb.SAGA_OUTCOME_REFUSED, GONE_ON)
     ] * 2
     assert [each.outcome for each in again.results[2:]] == [pb.SAGA_OUTCOME_DONE, pb.SAGA_OUTCOME_REFUSED]
     assert operated(world) == 3
@@ -186,3 +189,31 @@ async def in_bulk(world: World) -> None:
 def test_many_are_decided_about_at_once_with_a_result_for_each() -> None:
     """As many as the limit says, by a filter or by name; one that is refused keeps no other one."""
     simulated(SEED, in_bulk)
+
+
+def gone_on(world: World) -> None:
+    """The first transfer is decided about by somebody else, at once."""
+    partition = world.saga.members[partition_of(T, PARTITIONS)].partition
+    assert partition is not None
+    partition.operate(Request(T, Operation(COMPENSATE, "bob", "ticket 16")))
+    partition.react_some()
+
+
+async def overtaken(world: World, *, dry_run: bool) -> None:
+    """The first one goes on while others are looked at."""
+    await unanswered(world, "t", "u")
+    wanted = pb.SagaFilter(standings=[RUNNING])
+    asked = pb.OperateSagas(decision=decision(SKIP, step="withdraw", dry_run=dry_run), filter=wanted, limit=2)
+    with mock.patch.object(admin, "SAGAS_SLICE", 1):
+        answering = asyncio.create_task(world.saga.admin.operate_all(asked))
+        await asyncio.sleep(0)
+        gone_on(world)
+        first, second = (await answering).results
+    assert (first.outcome, first.text.partition(":")[0]) == (pb.SAGA_OUTCOME_REFUSED, GONE_ON)
+    assert second.outcome == (pb.SAGA_OUTCOME_WOULD_BE_DONE if dry_run else pb.SAGA_OUTCOME_DONE)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_no_longer_passes_a_filter_is_not_decided_about(dry_run: bool) -> None:
+    """A decision by filter is made on the state that the filter let through, tried or done."""
+    simulated(SEED, partial(overtaken, dry_run=dry_run))

@@ -34,7 +34,7 @@ from bennu_saga.fold import Record
 from bennu_saga.limits import SAGAS_SLICE
 from bennu_saga.member import Member
 from bennu_saga.operations import NotPossible, Operation
-from bennu_saga.requests import Late, NotBegun, NotLed, OutcomeUnknown, Request, in_time, seen_of
+from bennu_saga.requests import Late, NotBegun, NotLed, OutcomeUnknown, Request, check_seen, in_time, seen_of
 from bennu_saga.saga_loop import Partition
 from bennu_saga.state import SagaState
 
@@ -81,6 +81,9 @@ class Found(NamedTuple):
 
     place: Place
     saga: SagaState
+    """Goes on while others are looked at."""
+    seen: str
+    """The state that the filter let through."""
     led: Led
 
 
@@ -190,7 +193,7 @@ class Admin:
         if not targets:
             async with self._one_at_a_time:
                 found = await self._first(self._all_led(), asked.filter, FIRST, limit=asked.limit)
-            targets = [pb.SagaTarget(saga_id=each.place[1], seen=seen_of(each.saga)) for each in found]
+            targets = [pb.SagaTarget(saga_id=each.place[1], seen=each.seen) for each in found]
         results = [self._result(target, decision, dry_run=asked.decision.dry_run) for target in targets]
         return pb.SagaResults(results=await asyncio.gather(*results))
 
@@ -208,16 +211,17 @@ class Admin:
         """What was done is durable.  Raises `NotPossible`, `NotLed`, `NotBegun`, `OutcomeUnknown`."""
         led = self._led(target.saga_id)
         if dry_run:
-            return await self._try_out(led, target.saga_id, decision)
+            return await self._try_out(led, target, decision)
         request = Request(target.saga_id, decision, seen=target.seen)
         led.partition.operate(request)
         position = await request.settled()
         text = led.in_words(request.saga, request.records) if request.saga else ""
         return pb.SagaResult(saga_id=target.saga_id, outcome=pb.SAGA_OUTCOME_DONE, text=text, position=position)
 
-    async def _try_out(self, led: Led, saga_id: str, decision: Operation) -> pb.SagaResult:
-        fold, new_reactor = led.partition.fold, led.member.new_reactor
+    async def _try_out(self, led: Led, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult:
+        fold, new_reactor, saga_id = led.partition.fold, led.member.new_reactor, target.saga_id
         try:
+            check_seen(fold.sagas.get(saga_id), target.seen)
             records = try_out(fold, saga_id, decision, new_reactor=new_reactor, now_us=led.look.now_us)
         except NotPossible:
             await led.effective()
@@ -239,7 +243,7 @@ async def _matching(led: Led, wanted: pb.SagaFilter, after: Place, *, limit: int
             if len(found) >= limit and place[0] > found[-1].place[0]:
                 return found
             if place > after and passes(saga_id, saga):
-                found.append(Found(place, saga, led))
+                found.append(Found(place, saga, seen_of(saga), led))
         await asyncio.sleep(0)
     return found
 

@@ -18,6 +18,12 @@ def seen_of(saga: SagaState) -> str:
     return hashlib.blake2b(encode_state(saga), digest_size=8).hexdigest()
 
 
+def check_seen(saga: SagaState | None, seen: str) -> None:
+    """Raise `NotPossible` if this is not the state of this name; an empty one means any."""
+    if seen and saga is not None and seen_of(saga) != seen:
+        raise NotPossible("it has gone on since it was looked at: look again, and decide on what is there now")
+
+
 class NotLed(BennuError):
     """Whoever was asked does not lead the partition, or not any more; nothing was done."""
 
@@ -82,8 +88,7 @@ class Request:
     def check(self, saga: SagaState | None) -> None:
         """Its turn has come.  Raises `NotPossible` if this is not the state that it was made on."""
         self.saga = saga
-        if self._seen and saga is not None and seen_of(saga) != self._seen:
-            raise NotPossible("it has gone on since it was looked at: look again, and decide on what is there now")
+        check_seen(saga, self._seen)
 
     def decided(self, waiters: Waiters) -> None:
         """It is done, or refused, in memory."""
