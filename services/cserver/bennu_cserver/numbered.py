@@ -28,6 +28,7 @@ def is_next(submission: Submission, replica: Replica) -> bool:
             raise JournalBroken(f"{missing}, so nothing further may be decided")
         logger.error("another app's commands were passed over or lost", problem=missing)
     if number > last:
+        replica.tick()  # a batch has the time of what comes first in it, and after this it is not empty any more
         replica.open.sources[source] = number
     return number > last
 
