@@ -50,7 +50,7 @@ def page(saga: "Saga[Any]") -> Iterator[str]:
 
     plan = plan_of(type(saga))
     yield f"# {type(saga).__qualname__}, version {saga.version}"
-    if text := inspect.getdoc(type(saga)):
+    if text := inspect.cleandoc(type(saga).__doc__ or ""):
         yield f"\n{text}"
     yield f"\nStarted by `{name_of(trigger_of(type(saga)))}`; shown as stuck after {_time(saga.service_level_ms)}.\n"
     yield "| # | step | asks for | after | only if | time limit | asked for again |"

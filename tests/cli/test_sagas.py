@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 
+from bank.transfer import TransferSaga
 from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer
 from bank.v1.queries_pb2 import GetTransfer, TransferView
 from bank.v1.types_pb2 import TRANSFER_STATUS_COMPLETED, TRANSFER_STATUS_FAILED
+from bennu.cli import sagas_plan
 from bennu.stack.service import clean_environ
 from bennu.v1.saga_admin_pb2 import FindLeaders, SagaLeader
 from bennu.v1.saga_admin_pb2_grpc import SagaAdminStub
@@ -205,3 +207,9 @@ def test_a_plan_is_a_page(bennu: Shell) -> None:
     assert page.out == Path(__file__).with_name("everything.md").read_text()
     wrong = bennu("sagas", "plan", "bank.app:app", "Transfre")
     assert (wrong.code, "there are: TransferSaga (version 1)" in wrong.error) == (78, True)
+
+
+def test_a_saga_that_says_nothing_of_itself_has_no_sentence() -> None:
+    """A page does not quote what its base says of sagas."""
+    silent = type("Silent", (TransferSaga,), {"__doc__": None})
+    assert list(sagas_plan.page(silent()))[1].startswith("\nStarted by `bank.v1.TransferRequested`")
