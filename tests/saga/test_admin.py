@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -11,6 +12,8 @@ from bennu.v1 import saga_admin_pb2 as pb
 from bennu.wire.partitioning import partition_of
 from bennu_saga import admin
 from bennu_saga.admin_asked import Invalid
+from bennu_saga.admin_trial import try_out
+from bennu_saga.fold import Record
 from bennu_saga.operations import NotPossible, Operation
 from bennu_saga.outbox import Outbox
 from bennu_saga.requests import NotBegun, NotLed, OutcomeUnknown, Request
@@ -217,3 +220,34 @@ async def overtaken(world: World, *, dry_run: bool) -> None:
 def test_what_no_longer_passes_a_filter_is_not_decided_about(dry_run: bool) -> None:
     """A decision by filter is made on the state that the filter let through, tried or done."""
     simulated(SEED, partial(overtaken, dry_run=dry_run))
+
+
+async def turns(counted: list[None]) -> None:
+    """Counts the turns of the event loop."""
+    while True:
+        counted.append(None)
+        await asyncio.sleep(0)
+
+
+async def many_tried(world: World) -> None:
+    """Three decisions are tried by one call, and it is written down when."""
+    await unanswered(world, "t", "u", "v")
+    wanted = pb.SagaFilter(standings=[RUNNING])
+    asked = pb.OperateSagas(decision=decision(COMPENSATE, dry_run=True), filter=wanted, limit=3)
+    counted, tried_at = list[None](), list[int]()
+
+    def noting(*args: Any, **named: Any) -> list[Record]:  # noqa: ANN401 - whatever it is given
+        tried_at.append(len(counted))
+        return try_out(*args, **named)
+
+    counting = asyncio.create_task(turns(counted))
+    with mock.patch.object(admin, "try_out", noting):
+        results = (await world.saga.admin.operate_all(asked)).results
+    counting.cancel()
+    assert [each.outcome for each in results] == [pb.SAGA_OUTCOME_WOULD_BE_DONE] * 3
+    assert len(set(tried_at)) == 3
+
+
+def test_others_have_their_turn_while_many_decisions_are_tried() -> None:
+    """No two of them are tried in one turn of the event loop: a thousand would hold up what is under way."""
+    simulated(SEED, many_tried)

@@ -70,6 +70,18 @@ class Led(NamedTuple):
         self.partition.waiters.add(waiting)
         return await in_time(waiting)
 
+    def try_out(self, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult | NotPossible:
+        """What a decision would do, or why it can't be made."""
+        fold, new_reactor, saga_id = self.partition.fold, self.member.new_reactor, target.saga_id
+        try:
+            check_seen(fold.sagas.get(saga_id), target.seen)
+            records = try_out(fold, saga_id, decision, new_reactor=new_reactor, now_us=self.look.now_us)
+        except NotPossible as refused:
+            return refused
+        saga = fold.sagas[saga_id]
+        outcome, text = pb.SAGA_OUTCOME_WOULD_BE_DONE, self.in_words(saga, records)
+        return pb.SagaResult(saga_id=saga_id, outcome=outcome, text=text, seen=seen_of(saga))
+
     def in_words(self, saga: SagaState, records: Sequence[Record]) -> str:
         """What follows from a decision about this saga."""
         definition = self.look.definition_of(saga)
@@ -209,28 +221,24 @@ class Admin:
 
     async def _decide(self, target: pb.SagaTarget, decision: Operation, *, dry_run: bool) -> pb.SagaResult:
         """What was done is durable.  Raises `NotPossible`, `NotLed`, `NotBegun`, `OutcomeUnknown`."""
-        led = self._led(target.saga_id)
         if dry_run:
-            return await self._try_out(led, target, decision)
+            return await self._try_out(target, decision)
+        led = self._led(target.saga_id)
         request = Request(target.saga_id, decision, seen=target.seen)
         led.partition.operate(request)
         position = await request.settled()
         text = led.in_words(request.saga, request.records) if request.saga else ""
         return pb.SagaResult(saga_id=target.saga_id, outcome=pb.SAGA_OUTCOME_DONE, text=text, position=position)
 
-    async def _try_out(self, led: Led, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult:
-        fold, new_reactor, saga_id = led.partition.fold, led.member.new_reactor, target.saga_id
-        try:
-            check_seen(fold.sagas.get(saga_id), target.seen)
-            records = try_out(fold, saga_id, decision, new_reactor=new_reactor, now_us=led.look.now_us)
-        except NotPossible:
-            await led.effective()
-            raise
-        saga = fold.sagas[saga_id]
-        result = pb.SagaResult(saga_id=saga_id, text=led.in_words(saga, records), seen=seen_of(saga))
-        result.outcome = pb.SAGA_OUTCOME_WOULD_BE_DONE
+    async def _try_out(self, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult:
+        async with self._one_at_a_time:
+            await asyncio.sleep(0)  # what is under way has its turn between two of many
+            led = self._led(target.saga_id)
+            tried = led.try_out(target, decision)
         await led.effective()
-        return result
+        if isinstance(tried, NotPossible):
+            raise tried
+        return tried
 
 
 async def _matching(led: Led, wanted: pb.SagaFilter, after: Place, *, limit: int) -> list[Found]:
