@@ -5,11 +5,23 @@ from collections.abc import Callable
 import pytest
 
 from bank.transfer import deposit, reverse, withdraw
-from bank.v1.events_pb2 import TransferCompleted, Withdrawn
+from bank.v1.commands_pb2 import ReverseWithdrawal
+from bank.v1.events_pb2 import TransferCompleted, TransferRequested, Withdrawn
 from bennu.domain import Parallel, State, Step, hears
 from bennu_saga.operations import NotPossible
 from bennu_saga.state import COMPENSATE, RESOLVE, RETRY, SKIP
-from tests.saga.story import DEPOSIT, LATER_US, WITHDRAW, Story, impatient, raises_instead, started, tails, undoable
+from tests.saga.story import (
+    DEPOSIT,
+    LATER_US,
+    WITHDRAW,
+    Story,
+    impatient,
+    raises_instead,
+    saga,
+    started,
+    tails,
+    undoable,
+)
 
 
 def test_a_failed_compensation_is_tried_again() -> None:
@@ -49,6 +61,22 @@ def test_an_operator_may_turn_back() -> None:
     late.accepts()
     with pytest.raises(NotPossible, match="`deposit` is carried out"):
         late.operates(COMPENSATE)
+
+
+def test_what_could_only_park_is_not_turned_back() -> None:
+    """A step is asked for, and its compensation, in another log, could overtake it: its answer is waited for first."""
+
+    def elsewhere(asked: TransferRequested) -> ReverseWithdrawal:
+        return ReverseWithdrawal(account=f"not-{asked.source}", transfer=asked.transfer)
+
+    story = Story(saga(Step("withdraw", withdraw, compensation=elsewhere), DEPOSIT), partitions=64)
+    story.starts()
+    with pytest.raises(NotPossible, match="`withdraw` is asked for, and its compensation goes to another log"):
+        story.operates(COMPENSATE)
+    story.accepts_step("0f")
+    with pytest.raises(NotPossible, match="`deposit` is asked for, and may be carried out"):
+        story.operates(COMPENSATE)
+    assert tails(story.refuses_step("1f", "no")) == ["0c"]
 
 
 def test_an_operator_may_end_it_as_it_stands() -> None:

@@ -51,7 +51,7 @@ class Issuing:
             if made is None:
                 return None
             type_name, payload = made.type_name, made.payload
-            destination = f"{made.app}-commands-{partition_of(made.key, self._counts[made.app])}"
+            destination = self._destination(made)
             own = self._definitions.app.name
             known_as = saga_id if made.app == own else f"{own}/{saga_id}"  # others may have a saga of this name, too
             command_id = command_id_of(known_as, saga.instance, move, attempt=_attempt(saga, move))
@@ -73,6 +73,17 @@ class Issuing:
                 raise RuleFailed(f"step `{name}` may time out, so its compensation must have the key of its command")
             record.compensates = step.given_up
         return record
+
+    def undone_in_its_log(self, saga: SagaState, definition: Definition, index: int) -> bool:
+        """Whether the compensation of a step that was asked for goes to the log of its command."""
+        try:
+            made = self._made(definition, saga, Move(COMPENSATION, index))
+        except RuleFailed:
+            return True  # nobody knows; it parks when it is asked for, until the rule is mended
+        return made is not None and self._destination(made) == saga.at(index).destination
+
+    def _destination(self, made: Made) -> str:
+        return f"{made.app}-commands-{partition_of(made.key, self._counts[made.app])}"
 
     def _made(self, definition: Definition, saga: SagaState, move: Move) -> Made | None:
         trigger, data = self._given(definition, saga)

@@ -40,6 +40,7 @@ from bennu_saga.operations import NotPossible, Operation, check_operation
 from bennu_saga.signals import Answer, Heard, Trigger
 from bennu_saga.state import (
     CLOSING,
+    COMPENSATE,
     COMPENSATION,
     COMPENSATION_FAILED,
     FORWARD,
@@ -194,6 +195,8 @@ class Reactor:
                 f"it holds {strange[0]}, which this build does not know: upgrade first, or decide by hand"
             )
         step = check_operation(asked, saga, definition.plan)
+        if asked.operation == COMPENSATE:
+            self._check_undone(saga, definition)
         data, problem = self._told(definition, saga, saga.unheard) if asked.operation == RETRY else (b"", "")
         if problem:
             raise NotPossible(f"a rule of the saga still fails: {problem}")
@@ -210,6 +213,16 @@ class Reactor:
         if asked.operation == RESOLVE:
             return records + self._take(SagaEnded(saga_id=saga_id, status=RESOLVED, reason=asked.reason))
         return records + self._go_on(saga_id, "", now_us=now_us)
+
+    def _check_undone(self, saga: SagaState, definition: Definition) -> None:
+        """Raise `NotPossible` if a step is asked for whose compensation could overtake it: that would only park."""
+        for index, step in enumerate(definition.plan):
+            asked_for = saga.at(index).awaited and saga.at(index).role == FORWARD
+            if asked_for and step.compensation and not self._issuing.undone_in_its_log(saga, definition, index):
+                raise NotPossible(
+                    f"step `{step.name}` is asked for, and its compensation goes to another log, where it may be "
+                    "decided first: wait for the answer, or skip the step if you know what became of it"
+                )
 
     def definition_of(self, saga: SagaState) -> Definition:
         """What it began with."""
