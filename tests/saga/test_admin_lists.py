@@ -2,23 +2,28 @@
 
 import asyncio
 import json
+from unittest import mock
 
 import pytest
 
 from bank.v1.commands_pb2 import Transfer
+from bank.v1.events_pb2 import TransferRequested
 from bennu.v1 import saga_admin_pb2 as pb
+from bennu_saga import stuck as counting
 from bennu_saga.admin import NoSaga
 from bennu_saga.admin_asked import Invalid
 from bennu_saga.limits import SURVEY_MS
+from bennu_saga.operations import Operation
 from bennu_saga.state import COMPENSATE, RESOLVE
 from bennu_saga.stuck import stuck
 from tests.saga.operating import T, listed, operate, unanswered
-from tests.saga.story import DEPOSIT, NOW_US, WITHDRAW, impatient, raises_instead, started, undoable
+from tests.saga.story import DEPOSIT, NOW_US, WITHDRAW, Story, impatient, raises_instead, saga, started, undoable
 from tests.saga.world import PARTITIONS, World, simulated
 
 SEED = 20261125
 RUNNING = pb.SAGA_STANDING_RUNNING
 SERVICE_LEVEL_S = 60
+LATE_US = NOW_US + 2 * SERVICE_LEVEL_S * 1_000_000
 
 
 async def seen_in_lists(world: World) -> None:
@@ -128,7 +133,6 @@ def test_a_saga_over_its_service_level_is_stuck() -> None:
 
 def test_what_waits_for_an_operator_is_not_stuck() -> None:
     """Parked ones, and half undone ones, count apart."""
-    late_us = NOW_US + 2 * SERVICE_LEVEL_S * 1_000_000
     goes_on, parked, half_undone = (
         started(WITHDRAW),
         started(undoable("x", when=raises_instead)),
@@ -137,6 +141,24 @@ def test_what_waits_for_an_operator_is_not_stuck() -> None:
     half_undone.accepts()
     half_undone.refuses("no")
     half_undone.refuses("closed")
-    counts = [stuck(story.fold, story.definitions, late_us)["Told"] for story in (goes_on, parked, half_undone)]
+    counts = [
+        asyncio.run(stuck(each.fold, each.definitions, LATE_US))["Told"] for each in (goes_on, parked, half_undone)
+    ]
     assert counts == [1, 0, 0]
     assert (len(parked.fold.parked), len(half_undone.fold.failed)) == (1, 1)
+
+
+async def ended_meanwhile(story: Story) -> int:
+    """Three are late; they are looked at one a turn, and the second one ends after the first was counted."""
+    for name in "tuv":
+        story.starts(TransferRequested(transfer=name))
+    with mock.patch.object(counting, "SAGAS_SLICE", 1):
+        found = asyncio.create_task(stuck(story.fold, story.definitions, LATE_US))
+        await asyncio.sleep(0)
+        story.reactor.operate("Told:u", Operation(RESOLVE, "ann", "ticket 17"), LATE_US)
+        return (await found)["Told"]
+
+
+def test_sagas_go_on_while_the_stuck_ones_are_counted() -> None:
+    """A million late ones are not counted in one turn; what ends meanwhile is not counted."""
+    assert asyncio.run(ended_meanwhile(Story(saga(WITHDRAW)))) == 2

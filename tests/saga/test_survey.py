@@ -1,9 +1,11 @@
 """Timers fire when everything that could have answered in time was read, and then they do fire."""
 
 import asyncio
+from unittest import mock
 
 from bennu.log.memory import MemoryLog
 from bennu_saga.limits import SURVEY_MS
+from bennu_saga.observed import Observed
 from tests.saga.world import PARTITIONS, World, simulated
 
 SEED = 20261125
@@ -77,3 +79,18 @@ async def lagging(world: World) -> None:
 def test_timers_fire_also_under_constant_lag() -> None:
     """It is enough to have read up to where the inputs ended when the timer was due."""
     simulated(SEED, lagging)
+
+
+async def counted(world: World) -> int:
+    """A timer is due and can't fire; how often the stuck sagas are counted in the time of ten surveys."""
+    await unanswered(world)
+    world.saga.log.away = True
+    await asyncio.sleep(2 * TIMEOUT_S)
+    with mock.patch.object(Observed, "look", autospec=True) as look:
+        await asyncio.sleep(10 * SURVEY_MS / 1000)
+    return look.call_count
+
+
+def test_stuck_sagas_are_counted_no_oftener_while_a_timer_is_due() -> None:
+    """The ends of the inputs are asked for at every tick then; a walk over all that are late is not for every tick."""
+    assert 9 * PARTITIONS <= simulated(SEED, counted) <= 11 * PARTITIONS

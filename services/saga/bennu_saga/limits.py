@@ -27,7 +27,8 @@ TICK_MS = 100
 """How exactly timers fire."""
 
 SURVEY_MS = 5_000
-"""How often the ends of the input journals are asked for, for the lag; at once when a timer is due."""
+"""How often the ends of the input journals are asked for, for the lag, and at once when a timer is due; and how often
+sagas that take too long are counted."""
 
 SEND_TIMEOUT_MS = 3_000
 SEND_RETRY_FIRST_MS = 20
@@ -39,7 +40,7 @@ OPERATOR_TIMEOUT_MS = 20_000
 """How long an operator waits for a decision, or what was looked at, to be effective."""
 
 OPERATORS = 64
-"""Calls of operators at a time."""
+"""Calls of operators at a time; another one is refused at once.  Health and reflection are not among them."""
 
 OPERATOR_REQUESTS = 1_000
 """Sagas that are decided about by one call, at most."""
@@ -48,7 +49,10 @@ SAGAS_LIMIT = 100
 """Sagas on a page, if nothing is said; at most as many as are decided about by one call."""
 
 SAGAS_SLICE = 1_024
-"""Sagas looked at, for a page, between two turns of the loop."""
+"""Sagas looked at, for a page or to be counted, between two turns of the loop."""
+
+TRIALS_SLICE = 16
+"""Decisions tried between two turns of the loop."""
 
 MAX_REASON_CHARS = 500
 

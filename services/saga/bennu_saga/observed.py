@@ -87,9 +87,9 @@ class Observed(PartitionsObserved):
         """What the journal already counts when this process begins to lead."""
         self._counted[number] = fold.counts.copy()
 
-    def look(self, number: int, fold: SagaFold, now_us: int) -> None:
+    async def look(self, number: int, fold: SagaFold, now_us: int) -> None:
         """Count what time alone brings about."""
-        found = stuck(fold, self._definitions, now_us)
+        found = await stuck(fold, self._definitions, now_us)
         for name, gauges in self._stuck.items():
             gauges[number].set(found[name])
 

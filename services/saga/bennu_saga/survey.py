@@ -29,6 +29,18 @@ class Survey:
 
     async def run(self) -> None:
         """For ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_time())
+            group.create_task(self._count())
+
+    async def _count(self) -> None:
+        """What time alone brings about, from time to time; apart, for timers must not wait while very many are late."""
+        partition = self._partition
+        while True:
+            await self._observed.look(partition.replica.state.partition, partition.fold, partition.replica.tick())
+            await asyncio.sleep(SURVEY_MS / 1000)
+
+    async def _keep_time(self) -> None:
         loop = asyncio.get_running_loop()
         next_at = loop.time()
         while True:
@@ -47,7 +59,6 @@ class Survey:
 
     async def _ask(self) -> None:
         number, asked_us = self._partition.replica.state.partition, self._partition.replica.tick()
-        self._observed.look(number, self._partition.fold, asked_us)
         try:
             ends = {topic: (await self._log.bounds(topic))[1] for topic in self._inputs}
         except Unavailable as error:  # its readers say so in the log, and no timer fires meanwhile
