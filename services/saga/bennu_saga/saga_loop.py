@@ -50,12 +50,14 @@ class Cause(NamedTuple):
 class Delivery:
     """A batch of an event journal, as signals; and where to read on once all of its effects are journaled."""
 
-    __slots__ = ("batch_no", "journaled", "next", "position", "signals")
+    __slots__ = ("batch_no", "journaled", "next", "position", "signals", "taken_no")
 
-    def __init__(self, signals: Sequence[Signal], position: Position, batch_no: int) -> None:
+    def __init__(self, signals: Sequence[Signal], position: Position, batch_no: int, taken_no: int = 0) -> None:
         self.signals = signals
         self.position = position
         self.batch_no = batch_no
+        self.taken_no = taken_no
+        """The greatest number of our commands that it took; 0 if it took none."""
         self.next = 0
         """Index of the signal to be reacted to next."""
         self.journaled = 0
@@ -114,6 +116,15 @@ class Partition:
         self.fold.outbox.box(destination).confirm(last_no)
         self._receipts[destination] = last_no
         self._wake.set()
+
+    async def still_leads(self) -> None:
+        """Return once something journaled after this call is effective: until then nobody else has led."""
+        proof: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.replica.tick()
+        self.replica.open.forced = True
+        self.waiters.add(proof)
+        self._wake.set()
+        await proof
 
     def wake(self) -> None:
         """Look again: time has passed."""

@@ -104,6 +104,10 @@ class Signals:
             found.sort(key=_entry)  # stable: an entry's answer comes before what its events start
         return found
 
+    def taken_no(self, batch: EventBatch) -> int:
+        """The greatest number of our stream of commands that it took; 0 if it took none."""
+        return next((cursor.last_no for cursor in batch.sources if cursor.stream == self._journal), 0)
+
     def _strange(self, batch: EventBatch, where: str) -> Mapping[int, str]:
         """Entries with an event that the app does not know.  Raises `UnknownToBuild` if one is no saga's affair."""
         app = self._app
