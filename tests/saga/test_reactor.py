@@ -8,7 +8,7 @@ from bank.v1.events_pb2 import TransferRequested
 from bank.v1.queries_pb2 import GetTransfer
 from bennu.domain import Step
 from bennu.limits import MAX_COMMAND_ID_BYTES
-from bennu_saga.state import NOTHING_TO_COMPENSATE, RETRY
+from bennu_saga.state import NOTHING_TO_COMPENSATE, RETRY, SKIP
 from tests.saga.story import ASKED, DEPOSIT, LATER_US, WITHDRAW, Story, impatient, raises, raises_instead, saga
 
 
@@ -94,6 +94,16 @@ def test_a_compensation_of_what_nobody_remembers_fails_visibly() -> None:
     story = started()
     story.times_out()
     assert story.refuses("outcome_forgotten")[-1].startswith("ended compensation_failed: ")
+
+
+def test_a_compensation_that_is_never_answered_is_for_an_operator() -> None:
+    """A participant that lost it drops the repeats: it is asked for on and on, until an operator skips it."""
+    story = compensating(saga(WITHDRAW, DEPOSIT))
+    for _ in range(3):
+        assert story.times_out() == ["rests: step_timed_out"]
+        assert story.times_out() == ["issued 0c ReverseWithdrawal"]
+    assert story.operates(SKIP, "withdraw") == ["operated skip", "issued 2e FailTransfer"]
+    assert story.accepts()[-1] == "ended compensated: account_frozen"
 
 
 def test_a_late_answer_changes_nothing() -> None:
