@@ -175,6 +175,19 @@ def test_each_app_has_its_own_events() -> None:
         signals.of(batch(HotelOpened(hotel="ritz")), 0, where="here")
 
 
+@pytest.mark.parametrize("command_id", ["saga:Cleaning:ritz:0-1:0f", "saga:rival/TripSaga:t:0-1:0f"])
+def test_an_unknown_event_by_others_sagas_stops_us(command_id: str) -> None:
+    """It may start one of ours, or be waited for: only what answers ours is the affair of one saga."""
+    signals = Signals(DEFINITIONS, "travel-saga-0", (0, 1), app=hotel)
+    strange = batch(HotelOpened(hotel="ritz"))
+    strange.event_types[0] = "travel.hotel.v9.Gone"
+    strange.command_ids[0] = "saga:travel/TripSaga:t:0-1:0f"
+    assert signals.of(strange, 1, where="here") == ()
+    strange.command_ids[0] = command_id
+    with pytest.raises(UnknownToBuild, match=r"here: event type travel\.hotel\.v9\.Gone"):
+        signals.of(strange, 1, where="here")
+
+
 # --- how many partitions
 
 

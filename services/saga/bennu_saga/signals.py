@@ -2,6 +2,7 @@
 are started by.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -77,6 +78,9 @@ class Signals:
         self._place_of_app = "" if self._app is definitions.app else f"{self._app.name}-"
         self._journal = journal
         self._number, self._partitions = place
+        named = f"{re.escape(definitions.app.name)}/" if self._place_of_app else "[^:/]+:"
+        # Too long a name is given as its digest, which does not say whose it is.
+        self._is_ours = re.compile(f"{COMMAND_ID_PREFIX}({named}|[0-9a-f]{{24}}:)").match
         upcasts = self._app.upcasts.keys()
         self._starting = definitions.by_trigger.keys() | definitions.listening.keys() | upcasts
         self._hearing = definitions.heard | upcasts
@@ -109,7 +113,7 @@ class Signals:
         return next((cursor.last_no for cursor in batch.sources if cursor.stream == self._journal), 0)
 
     def _strange(self, batch: EventBatch, where: str) -> Mapping[int, str]:
-        """Entries with an event that the app does not know.  Raises `UnknownToBuild` if one is no saga's affair."""
+        """Entries with an event that the app does not know.  Raises `UnknownToBuild` if one answers no saga of ours."""
         app = self._app
         unknown = [name for name in batch.event_types if name not in app.known_events]
         if not unknown:
@@ -119,7 +123,7 @@ class Signals:
         for entry, count in enumerate(batch.event_counts):
             types = {batch.event_types[index] for index in batch.event_type_indexes[first : first + count]}
             first += count
-            if batch.command_ids[entry].startswith(COMMAND_ID_PREFIX) and (strange := types.intersection(unknown)):
+            if self._is_ours(batch.command_ids[entry]) and (strange := types.intersection(unknown)):
                 found[entry] = min(strange)
                 blamed -= strange
         check_events((name for name in unknown if name in blamed), app.known_events, app=app.name, where=where)
