@@ -147,6 +147,31 @@ def test_a_decision_whose_turn_never_comes_is_not_done() -> None:
     simulated(SEED, stopping)
 
 
+def gone_on(world: World) -> None:
+    """The first transfer is decided about by somebody else, at once."""
+    partition = world.saga.members[partition_of(T, PARTITIONS)].partition
+    assert partition is not None
+    partition.operate(Request(T, Operation(COMPENSATE, "bob", "ticket 16")))
+    partition.react_some()
+
+
+async def led_once(world: World) -> None:
+    """What was looked at is not effective when the leadership ends, and somebody comes to wait for it after that."""
+    await unanswered(world, "t")
+    partition = world.saga.members[partition_of(T, PARTITIONS)].partition
+    assert partition is not None
+    gone_on(world)
+    partition.abandon()
+    waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    partition.waiters.add(waiting)
+    assert (waiting.done(), waiting.result()) == (True, "")
+
+
+def test_who_comes_after_a_leadership_does_not_wait_for_it() -> None:
+    """Nothing becomes effective there any more."""
+    simulated(SEED, led_once)
+
+
 async def no_turn(world: World) -> None:
     """The outbox is full, and its log takes nothing."""
     await unanswered(world, "t")
@@ -194,14 +219,6 @@ def test_many_are_decided_about_at_once_with_a_result_for_each() -> None:
     simulated(SEED, in_bulk)
 
 
-def gone_on(world: World) -> None:
-    """The first transfer is decided about by somebody else, at once."""
-    partition = world.saga.members[partition_of(T, PARTITIONS)].partition
-    assert partition is not None
-    partition.operate(Request(T, Operation(COMPENSATE, "bob", "ticket 16")))
-    partition.react_some()
-
-
 async def overtaken(world: World, *, dry_run: bool) -> None:
     """The first one goes on while others are looked at."""
     await unanswered(world, "t", "u")
@@ -241,7 +258,7 @@ async def many_tried(world: World) -> None:
         return try_out(*args, **named)
 
     counting = asyncio.create_task(turns(counted))
-    with mock.patch.object(admin, "try_out", noting):
+    with mock.patch.object(admin, "try_out", noting), mock.patch.object(admin, "TRIALS_SLICE", 1):
         results = (await world.saga.admin.operate_all(asked)).results
     counting.cancel()
     assert [each.outcome for each in results] == [pb.SAGA_OUTCOME_WOULD_BE_DONE] * 3
@@ -249,5 +266,5 @@ async def many_tried(world: World) -> None:
 
 
 def test_others_have_their_turn_while_many_decisions_are_tried() -> None:
-    """No two of them are tried in one turn of the event loop: a thousand would hold up what is under way."""
+    """Only a few of them are tried in one turn of the event loop: a thousand would hold up what is under way."""
     simulated(SEED, many_tried)

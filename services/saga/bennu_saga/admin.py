@@ -1,7 +1,8 @@
 """`bennu.v1.SagaAdmin`: operators see sagas here, and decide about them.  Answered for partitions that are led here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -31,7 +32,7 @@ from bennu_saga.admin_views import Look
 from bennu_saga.admin_words import in_words
 from bennu_saga.definitions import Definitions
 from bennu_saga.fold import Record
-from bennu_saga.limits import SAGAS_SLICE
+from bennu_saga.limits import OPERATOR_TIMEOUT_MS, OPERATORS, SAGAS_SLICE, TRIALS_SLICE
 from bennu_saga.member import Member
 from bennu_saga.operations import NotPossible, Operation
 from bennu_saga.requests import Late, NotBegun, NotLed, OutcomeUnknown, Request, check_seen, in_time, seen_of
@@ -55,6 +56,12 @@ REFUSALS = {
     OutcomeUnknown: (StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN", RETRY_HINT_MS),
     Late: (StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN", RETRY_HINT_MS),
 }
+BUSY = status(
+    StatusCode.RESOURCE_EXHAUSTED,
+    "OVERLOADED",
+    f"{OPERATORS} calls of operators are under way; this one was not begun: ask again",
+    retry_ms=RETRY_HINT_MS,
+)
 
 
 class Led(NamedTuple):
@@ -70,14 +77,11 @@ class Led(NamedTuple):
         self.partition.waiters.add(waiting)
         return await in_time(waiting)
 
-    def try_out(self, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult | NotPossible:
-        """What a decision would do, or why it can't be made."""
+    def try_out(self, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult:
+        """What a decision would do.  Raises `NotPossible`."""
         fold, new_reactor, saga_id = self.partition.fold, self.member.new_reactor, target.saga_id
-        try:
-            check_seen(fold.sagas.get(saga_id), target.seen)
-            records = try_out(fold, saga_id, decision, new_reactor=new_reactor, now_us=self.look.now_us)
-        except NotPossible as refused:
-            return refused
+        check_seen(fold.sagas.get(saga_id), target.seen)
+        records = try_out(fold, saga_id, decision, new_reactor=new_reactor, now_us=self.look.now_us)
         saga = fold.sagas[saga_id]
         outcome, text = pb.SAGA_OUTCOME_WOULD_BE_DONE, self.in_words(saga, records)
         return pb.SagaResult(saga_id=saga_id, outcome=outcome, text=text, seen=seen_of(saga))
@@ -99,6 +103,21 @@ class Found(NamedTuple):
     led: Led
 
 
+class Tried(NamedTuple):
+    """A decision that was tried, or why it can't be made; `led` is None if its partition is not led here."""
+
+    led: Led | None
+    result: pb.SagaResult | NotLed | NotPossible
+
+    async def settled(self) -> pb.SagaResult:
+        """Once what it was tried on is durable.  Raises `NotPossible`, `NotLed`, `OutcomeUnknown`."""
+        if self.led:
+            await self.led.effective()
+        if isinstance(self.result, BennuError):
+            raise self.result
+        return self.result
+
+
 class Admin:
     """Handlers; each ends with a message or with a rich error."""
 
@@ -107,18 +126,31 @@ class Admin:
         self._members = members
         self._group = group
         self._one_at_a_time = asyncio.Lock()
+        self._slots = asyncio.Semaphore(OPERATORS)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service, to be added to a server."""
         methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            "FindLeaders": _handler(pb.FindLeaders, self.find_leaders),
-            "ListSagas": _handler(pb.ListSagas, self.page),
-            "ShowSaga": _handler(pb.ShowSaga, self.show),
-            "ExplainSaga": _handler(pb.ExplainSaga, self.explain),
-            "OperateSaga": _handler(pb.OperateSaga, self.operate),
-            "OperateSagas": _handler(pb.OperateSagas, self.operate_all),
+            "FindLeaders": self._handler(pb.FindLeaders, self.find_leaders),
+            "ListSagas": self._handler(pb.ListSagas, self.page),
+            "ShowSaga": self._handler(pb.ShowSaga, self.show),
+            "ExplainSaga": self._handler(pb.ExplainSaga, self.explain),
+            "OperateSaga": self._handler(pb.OperateSaga, self.operate),
+            "OperateSagas": self._handler(pb.OperateSagas, self.operate_all),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def _handler(
+        self, kind: type[M], answer: Callable[[M], Awaitable[Message]]
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        async def handle(raw: bytes, context: Context) -> bytes:
+            if self._slots.locked():
+                return await end(context, BUSY)
+            async with self._slots:
+                return await end(context, await _reply(kind, raw, answer))
+
+        made: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(handle)
+        return made
 
     # --- where
 
@@ -150,16 +182,29 @@ class Admin:
     # --- looking
 
     async def page(self, asked: pb.ListSagas) -> pb.SagaPage:
-        """Some sagas of the partitions that are led here.  Raises `Invalid`, `OutcomeUnknown`."""
+        """Some sagas of the partitions that are led here.  Raises `Invalid`, `NotBegun`, `OutcomeUnknown`."""
         limit, after = limit_of(asked), place_of(asked.page_token)
-        async with self._one_at_a_time:
+        async with self._turn():
             all_led = self._all_led()
             found = await self._first(all_led, asked.filter, after, limit=limit)
             page = pb.SagaPage(sagas=[each.led.look.summary(each.place[1], each.saga) for each in found])
             if len(found) == limit:
                 page.next_page_token = token_of(found[-1].place)
-            await asyncio.gather(*(led.effective() for led in all_led))
+        await asyncio.gather(*(led.effective() for led in all_led))
         return page
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One operator's work after the other.  Raises `NotBegun`."""
+        try:
+            async with asyncio.timeout(OPERATOR_TIMEOUT_MS / 1000):
+                await self._one_at_a_time.acquire()
+        except TimeoutError:
+            raise NotBegun("other operators' questions came first, and took too long: ask again, for less") from None
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
 
     def _all_led(self) -> list[Led]:
         return [led for member in self._members if (led := self._led_by(member))]
@@ -197,32 +242,28 @@ class Admin:
 
     async def operate(self, asked: pb.OperateSaga) -> pb.SagaResult:
         """Raises `Invalid`, `NotPossible`, `NotLed`, `NotBegun`, `OutcomeUnknown`."""
-        return await self._decide(asked.target, decision_of(asked.decision), dry_run=asked.decision.dry_run)
+        decision = decision_of(asked.decision)
+        if not asked.decision.dry_run:
+            return await self._decide(asked.target, decision)
+        (tried,) = await self._try_out([asked.target], decision)
+        return await tried.settled()
 
     async def operate_all(self, asked: pb.OperateSagas) -> pb.SagaResults:
-        """Raises `Invalid`; `OutcomeUnknown` only if what to decide about is not known."""
+        """Raises `Invalid`; `NotBegun` only if nothing was."""
         decision, targets = decision_of(asked.decision), targets_of(asked)
         if not targets:
-            async with self._one_at_a_time:
+            async with self._turn():
                 found = await self._first(self._all_led(), asked.filter, FIRST, limit=asked.limit)
             targets = [pb.SagaTarget(saga_id=each.place[1], seen=each.seen) for each in found]
-        results = [self._result(target, decision, dry_run=asked.decision.dry_run) for target in targets]
+        if asked.decision.dry_run:
+            answers = [tried.settled() for tried in await self._try_out(targets, decision)]
+        else:
+            answers = [self._decide(target, decision) for target in targets]
+        results = [_result(target, answer) for target, answer in zip(targets, answers, strict=True)]
         return pb.SagaResults(results=await asyncio.gather(*results))
 
-    async def _result(self, target: pb.SagaTarget, decision: Operation, *, dry_run: bool) -> pb.SagaResult:
-        """As `_decide`, with what that raises as the result."""
-        try:
-            return await self._decide(target, decision, dry_run=dry_run)
-        except OutcomeUnknown as unknown:
-            outcome, text = pb.SAGA_OUTCOME_UNKNOWN, str(unknown)
-        except (NotPossible, NotLed, NotBegun) as refused:
-            outcome, text = pb.SAGA_OUTCOME_REFUSED, str(refused)
-        return pb.SagaResult(saga_id=target.saga_id, outcome=outcome, text=text)
-
-    async def _decide(self, target: pb.SagaTarget, decision: Operation, *, dry_run: bool) -> pb.SagaResult:
+    async def _decide(self, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult:
         """What was done is durable.  Raises `NotPossible`, `NotLed`, `NotBegun`, `OutcomeUnknown`."""
-        if dry_run:
-            return await self._try_out(target, decision)
         led = self._led(target.saga_id)
         request = Request(target.saga_id, decision, seen=target.seen)
         led.partition.operate(request)
@@ -230,15 +271,34 @@ class Admin:
         text = led.in_words(request.saga, request.records) if request.saga else ""
         return pb.SagaResult(saga_id=target.saga_id, outcome=pb.SAGA_OUTCOME_DONE, text=text, position=position)
 
-    async def _try_out(self, target: pb.SagaTarget, decision: Operation) -> pb.SagaResult:
-        async with self._one_at_a_time:
-            await asyncio.sleep(0)  # what is under way has its turn between two of many
+    async def _try_out(self, targets: Sequence[pb.SagaTarget], decision: Operation) -> list[Tried]:
+        """Raises `NotBegun`."""
+        found = list[Tried]()
+        async with self._turn():
+            for target in targets:
+                found.append(self._tried(target, decision))
+                if len(found) % TRIALS_SLICE == 0:
+                    await asyncio.sleep(0)  # what is under way has its turn
+        return found
+
+    def _tried(self, target: pb.SagaTarget, decision: Operation) -> Tried:
+        led: Led | None = None
+        try:
             led = self._led(target.saga_id)
-            tried = led.try_out(target, decision)
-        await led.effective()
-        if isinstance(tried, NotPossible):
-            raise tried
-        return tried
+            return Tried(led, led.try_out(target, decision))
+        except (NotLed, NotPossible) as refused:
+            return Tried(led, refused)
+
+
+async def _result(target: pb.SagaTarget, answer: Awaitable[pb.SagaResult]) -> pb.SagaResult:
+    """An answer about one of many, with what it raises as the result."""
+    try:
+        return await answer
+    except OutcomeUnknown as unknown:
+        outcome, text = pb.SAGA_OUTCOME_UNKNOWN, str(unknown)
+    except (NotPossible, NotLed, NotBegun) as refused:
+        outcome, text = pb.SAGA_OUTCOME_REFUSED, str(refused)
+    return pb.SagaResult(saga_id=target.saga_id, outcome=outcome, text=text)
 
 
 async def _matching(led: Led, wanted: pb.SagaFilter, after: Place, *, limit: int) -> list[Found]:
@@ -254,14 +314,6 @@ async def _matching(led: Led, wanted: pb.SagaFilter, after: Place, *, limit: int
                 found.append(Found(place, saga, seen_of(saga), led))
         await asyncio.sleep(0)
     return found
-
-
-def _handler(kind: type[M], answer: Callable[[M], Awaitable[Message]]) -> "grpc.RpcMethodHandler[bytes, bytes]":
-    async def handle(raw: bytes, context: Context) -> bytes:
-        return await end(context, await _reply(kind, raw, answer))
-
-    made: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(handle)
-    return made
 
 
 async def _reply(kind: type[M], raw: bytes, answer: Callable[[M], Awaitable[Message]]) -> Reply:

@@ -46,9 +46,13 @@ class Waiters:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._waiting: set[asyncio.Future[str]] = set()
+        self._over = False
 
     def add(self, waiting: "asyncio.Future[str]") -> None:
         """Have it end with the position where all that is in memory now stands; empty if that never is effective."""
+        if self._over:
+            waiting.set_result("")
+            return
 
         def answer(batch_no: int) -> None:
             if not waiting.done():  # who waits may have given up
@@ -59,7 +63,8 @@ class Waiters:
         self._replica.answer_when_effective(answer)
 
     def abandon(self) -> None:
-        """The leadership is over."""
+        """The leadership is over: whoever waits hears that, and so does whoever comes after."""
+        self._over = True
         for waiting in list(self._waiting):
             if not waiting.done():
                 waiting.set_result("")

@@ -18,7 +18,6 @@ from bennu.replica.node import Node
 from bennu.snapshots.follower import snapshots_at
 from bennu_saga import admin
 from bennu_saga.definitions import Definitions
-from bennu_saga.limits import OPERATORS
 from bennu_saga.member import Member, look_at_all
 from bennu_saga.observed import Observed
 from bennu_saga.settings import SagaSettings
@@ -32,7 +31,7 @@ async def main(settings: SagaSettings, running: Running) -> None:
     candidate = Candidate(running.node, window_count=0, window_age_ms=0)  # no client asks again for a reply
     async with open_log(settings) as log:
         members_log = topics.members(definitions.app.name)
-        server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=OPERATORS)
+        server = grpc.aio.server(options=OPTIONS)
         port = bind(server, settings.admin, what="admin", insecure_bind=settings.insecure_bind)
         address = advertised(settings.admin_advertise, settings.admin, port, what="admin_advertise")
         group = Group(log, members_log, Identity("saga", running.node, address), clock=clock)
