@@ -46,7 +46,7 @@ class EventJournalReader:
                 taken_no = self._signals.taken_no(record)
                 if signals or taken_no:
                     said = reader.position
-                    yield Delivery(signals, said, record.batch_no, taken_no)
+                    yield Delivery(signals, said, record.batch_no, taken_no=taken_no)
         if reader.position != said:
             yield Delivery((), reader.position, reader.position.batch_no)
 

@@ -52,7 +52,7 @@ class Delivery:
 
     __slots__ = ("batch_no", "journaled", "next", "position", "signals", "taken_no")
 
-    def __init__(self, signals: Sequence[Signal], position: Position, batch_no: int, taken_no: int = 0) -> None:
+    def __init__(self, signals: Sequence[Signal], position: Position, batch_no: int, *, taken_no: int = 0) -> None:
         self.signals = signals
         self.position = position
         self.batch_no = batch_no
