@@ -45,7 +45,7 @@ IDLE_TURN_US = 20
 """A turn as short as that was nobody's: an empty one takes 3 us, a step of a call 30 and more."""
 CALM_FOR_US = 200_000
 """Who did no slice for so long does without; while work comes for such a one, the others rest ..."""
-LEFT_TO_OTHERS = 3.0
+LEFT_TO_OTHERS = 7.0
 """... this long for each microsecond of a slice ..."""
 REST_US = 1_000
 """... once it is so much: the loop's timers are no finer."""
