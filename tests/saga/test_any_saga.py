@@ -10,8 +10,9 @@ import pytest
 from bank.transfer import deposit, reverse, withdraw
 from bennu.domain import NOTHING, Parallel, Retry, Step, Tcc
 from bennu.v1.saga_pb2 import SagaCommandAnswered, SagaCommandIssued, SagaEnded, SagaStatus
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE
 from bennu_saga.fold import Record, SagaFold
-from bennu_saga.state import COMPENSATION, FORWARD, NOTHING_TO_COMPENSATE, RETRY
+from bennu_saga.state import COMPENSATION, FORWARD, RETRY
 from tests.saga.story import Story, saga
 from tests.saga.test_fold import memory_of, replay, replayed
 

@@ -8,7 +8,8 @@ from bank.v1.events_pb2 import TransferRequested
 from bank.v1.queries_pb2 import GetTransfer
 from bennu.domain import Step
 from bennu.limits import MAX_COMMAND_ID_BYTES
-from bennu_saga.state import NOTHING_TO_COMPENSATE, RETRY, SKIP
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE
+from bennu_saga.state import RETRY, SKIP
 from tests.saga.story import ASKED, DEPOSIT, LATER_US, WITHDRAW, Story, impatient, raises, raises_instead, saga
 
 

@@ -7,6 +7,7 @@ from bennu.ops import topics
 from bennu.replica.fold import REJECTED
 from bennu.replica.leader import Replica
 from bennu.replica.window import ReplyWindow
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN
 from bennu_cserver.submission import Submission
 
 logger = structlog.get_logger()
@@ -40,7 +41,7 @@ def why_not_undone(command_id: str, window: ReplyWindow) -> tuple[str, str] | No
     """
     known = window.get(command_id)
     if known is None:
-        return "outcome_forgotten", f"whether {command_id} was carried out is no longer known here"
+        return OUTCOME_FORGOTTEN, f"whether {command_id} was carried out is no longer known here"
     if known.outcome >= REJECTED:
-        return "nothing_to_compensate", f"{command_id} was not carried out"
+        return NOTHING_TO_COMPENSATE, f"{command_id} was not carried out"
     return None

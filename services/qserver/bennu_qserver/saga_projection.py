@@ -33,6 +33,7 @@ from bennu.v1.saga_pb2 import (
     SagaStepLeftOut,
     SagaTimerFired,
 )
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE, TIMED_OUT
 from bennu_qserver.saga_tables import SAGA_COMMANDS, SAGA_STEPS, SAGAS
 from bennu_qserver.values import LATEST_US
 
@@ -40,10 +41,6 @@ Changes = Mapping[str, Value]
 """Of a row, by column."""
 
 FORWARD, COMPENSATION, CLOSING = "forward", "compensation", "closing"
-
-NOTHING_TO_COMPENSATE = "nothing_to_compensate"
-"""Refusal of a compensation that is as good as carried out."""
-TIMED_OUT = "step_timed_out"
 
 _TAIL = re.compile(r":(?P<instance>[^:]+):(?P<step>\d+)(?P<letter>[fce])(?P<attempt>\d*)\Z")
 _ROLES = {"f": FORWARD, "c": COMPENSATION, "e": CLOSING}

@@ -8,6 +8,7 @@ from bennu.domain.messages import name_of
 from bennu.domain.plan import Plan, PlannedStep
 from bennu.ops.topics import app_of
 from bennu.v1.saga_pb2 import SagaCommandIssued, SagaEnded, SagaParked, SagaStatus, SagaStepLeftOut
+from bennu.wire.reasons import TIMED_OUT
 from bennu_saga.definitions import Definition
 from bennu_saga.fold import Record
 from bennu_saga.operations import NotPossible, Operation, check_operation
@@ -27,7 +28,6 @@ from bennu_saga.state import (
     RETRY,
     RUNNING,
     SKIP,
-    TIMED_OUT,
     UNDER_WAY,
     SagaState,
     StepState,

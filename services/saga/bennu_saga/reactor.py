@@ -31,6 +31,7 @@ from bennu.v1.saga_pb2 import (
     SagaStepLeftOut,
     SagaTimerFired,
 )
+from bennu.wire.reasons import TIMED_OUT
 from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
 from bennu_saga.fold import Record, SagaFold
 from bennu_saga.issuing import Issuing
@@ -48,7 +49,6 @@ from bennu_saga.state import (
     RESOLVED,
     RESTING,
     RETRY,
-    TIMED_OUT,
     UNDER_WAY,
     SagaState,
 )

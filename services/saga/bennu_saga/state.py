@@ -18,6 +18,7 @@ from bennu.v1.saga_pb2 import (
     SagaStarted,
     SagaStatus,
 )
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE, TIMED_OUT
 
 FORWARD, COMPENSATION, CLOSING = (
     SagaCommandRole.SAGA_COMMAND_ROLE_FORWARD,
@@ -42,11 +43,6 @@ RETRY, SKIP, COMPENSATE, RESOLVE = (
     SagaOperation.SAGA_OPERATION_COMPENSATE,
     SagaOperation.SAGA_OPERATION_RESOLVE,
 )
-NOTHING_TO_COMPENSATE = "nothing_to_compensate"
-"""CServer's rejection of a compensation whose forward command was not carried out: as good as compensated."""
-
-TIMED_OUT = "step_timed_out"
-
 READY, ASKED, RESTING, DONE, LEFT_OUT, NOT_DONE, GIVEN_UP, UNDONE = range(8)
 """Phases of a step: to be asked for (again), being asked for, waiting to be asked for again; then how it ended.
 A compensation goes through the first three too, and ends in `UNDONE`."""

@@ -7,12 +7,12 @@ from bennu.domain.messages import name_of
 from bennu.domain.plan import Plan, PlannedStep
 from bennu.domain.saga import Retry
 from bennu.v1.saga_pb2 import SagaAnswerMeaning
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN
 from bennu_saga.signals import Answer
 from bennu_saga.state import (
     AWAITS_EVENT,
     CLOSING,
     COMPENSATION,
-    NOTHING_TO_COMPENSATE,
     OPEN,
     RUNNING,
     SagaState,
@@ -20,7 +20,7 @@ from bennu_saga.state import (
 )
 
 SETTLED = SagaAnswerMeaning.SAGA_ANSWER_MEANING_UNSPECIFIED
-FINAL = frozenset({NOTHING_TO_COMPENSATE, "outcome_forgotten"})
+FINAL = frozenset({NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN})
 """Refusals of a compensation that no further asking would change."""
 NEVER = Retry(limit=0)
 
