@@ -8,7 +8,7 @@ from bennu.replica.slices import encode
 from bennu_saga.fold import Record, SagaFold
 from bennu_saga.operations import Operation
 from bennu_saga.reactor import Reactor
-from bennu_saga.state import COMPENSATION_FAILED, SagaState
+from bennu_saga.state import SagaState
 
 _decode = msgspec.msgpack.Decoder(SagaState).decode
 
@@ -26,9 +26,5 @@ def _only(fold: SagaFold, saga_id: str) -> SagaFold:
     for destination, last_no in fold.outbox.heads().items():
         copy.outbox.box(destination).last_no = last_no
     if original is not None:
-        saga = copy.sagas[saga_id] = _decode(encode(original))
-        copy.by_definition[saga.definition, saga.version][saga_id] = None
-        copy.awaiting.update((step.awaited, saga_id) for step in saga.steps if step.awaited)
-        if saga.status == COMPENSATION_FAILED:
-            copy.failed.add(saga_id)
+        copy.put(saga_id, _decode(encode(original)))
     return copy

@@ -247,6 +247,11 @@ class SagaFold:
             raise Unfit("its sagas are those of another version of Bennu")
         return stored.load(self._memory)
 
+    def put(self, saga_id: str, saga: SagaState) -> None:
+        """A saga as it stands in another memory, with the answers that it waits for; its timers do not run here."""
+        stored.put(self._memory, saga_id, saga)
+        self.awaiting.update((step.awaited, saga_id) for step in saga.steps if step.awaited)
+
     @property
     def _memory(self) -> stored.Memory:
         return stored.Memory(

@@ -89,12 +89,18 @@ def _load_few(memory: Memory, piece: bytes) -> None:
 
 
 def _load_sagas(memory: Memory, piece: bytes) -> None:
-    sagas = _decode_sagas(piece)
-    memory.sagas.update(sagas)
-    memory.failed.update(saga_id for saga_id, saga in sagas if saga.status == COMPENSATION_FAILED)
-    memory.parked.update(saga_id for saga_id, saga in sagas if saga.parked)
-    for saga_id, saga in sagas:
-        memory.by_definition[saga.definition, saga.version][saga_id] = None
+    for saga_id, saga in _decode_sagas(piece):
+        put(memory, saga_id, saga)
+
+
+def put(memory: Memory, saga_id: str, saga: SagaState) -> None:
+    """A saga as it stands, where it is looked for; what it awaits is for the caller."""
+    memory.sagas[saga_id] = saga
+    memory.by_definition[saga.definition, saga.version][saga_id] = None
+    if saga.status == COMPENSATION_FAILED:
+        memory.failed.add(saga_id)
+    if saga.parked:
+        memory.parked.add(saga_id)
 
 
 def _load_timers(memory: Memory, piece: bytes) -> None:
