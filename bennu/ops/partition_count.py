@@ -1,12 +1,13 @@
 """How many partitions an app has: its journals say so, each with its first record, and for ever."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from bennu.errors import BadSettings, TopicMissing
 from bennu.log.port import Log
 from bennu.ops import topics
 from bennu.replica.journal import decode
-from bennu.v1.journal_pb2 import EpochStart
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
 
 
 async def said_by(log: Log, topic: str) -> int:
@@ -14,35 +15,35 @@ async def said_by(log: Log, topic: str) -> int:
 
     Raises `Unavailable`, and `RecordBroken` for a journal that begins with what can't be understood.
     """
-    try:
-        first, end = await log.bounds(topic)
-    except TopicMissing:
-        return 0
-    if first == end:
-        return 0
-    async with aclosing(log.read(topic, first)) as chunks:
-        record = (await anext(chunks))[0]
-    start = decode(record.body, where=f"{topic}, offset {record.offset}")
-    return start.partitions if isinstance(start, EpochStart) else 0
+    async with aclosing(_kept(log, topic)) as records:
+        async for record in records:
+            return record.partitions if isinstance(record, EpochStart) else 0
+    return 0
 
 
 async def still_said_by(log: Log, topic: str) -> int:
     """The same, from whichever of its epochs began first among those that are still kept."""
+    async with aclosing(_kept(log, topic)) as records:
+        async for record in records:
+            if isinstance(record, EpochStart):
+                return record.partitions
+    return 0
+
+
+async def _kept(log: Log, topic: str) -> AsyncGenerator[EpochStart | EventBatch, None]:
+    """What this journal holds now; nothing if it is not there."""
     try:
         first, end = await log.bounds(topic)
     except TopicMissing:
-        return 0
+        return
     if first == end:
-        return 0
+        return
     async with aclosing(log.read(topic, first)) as chunks:
         async for chunk in chunks:
             for offset, body in chunk:
-                start = decode(body, where=f"{topic}, offset {offset}")
-                if isinstance(start, EpochStart):
-                    return start.partitions
+                yield decode(body, where=f"{topic}, offset {offset}")
                 if offset + 1 >= end:
-                    return 0
-    return 0
+                    return
 
 
 async def check(log: Log, app_name: str, told: int) -> str:
