@@ -3,14 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from bennu.limits import (
-    CALM_FOR_US,
-    IDLE_TURN_US,
-    KNOWN_SLICERS,
-    LEFT_TO_OTHERS,
-    REST_US,
-    TURNS_BETWEEN_SLICES,
-)
+from bennu.limits import CALM_FOR_US, IDLE_TURN_US, KNOWN_SLICERS, LEFT_TO_OTHERS, REST_US, TURNS_BETWEEN_SLICES
 
 
 def loop_us() -> int:
@@ -43,8 +36,10 @@ class Pauses:
 
     def arrived(self, commands: int, *who: str) -> None:
         """So many came in for a partition, of a client; either may be one that needs slices."""
+        if commands > 1:
+            return
         now_us = self._now_us()
-        if commands <= 1 and all(now_us - self._sliced_us.get(each, -CALM_FOR_US) >= CALM_FOR_US for each in who):
+        if all(now_us - self._sliced_us.get(each, -CALM_FOR_US) >= CALM_FOR_US for each in who):
             self._calm_us = now_us
 
     def needs_slices(self, who: str) -> None:
