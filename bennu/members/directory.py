@@ -65,7 +65,7 @@ class Directory:
         self._leaders.clear()
         for seat in beat.seats:
             if seat.released:
-                self._release(seat, now_us)
+                self.release(seat, now_us)
         return True
 
     @staticmethod
@@ -80,10 +80,12 @@ class Directory:
             return beat.count <= last.count
         return not last.leaving and now_us - known.heard_us < SILENCE_MS * 1000
 
-    def _release(self, seat: Seat, now_us: int) -> None:
+    def release(self, seat: Seat, now_us: int) -> None:
+        """The leadership that this seat sees was given up in order."""
         known = self._released.get(seat.partition)
         if known is None or known.epoch < seat.epoch:  # said again with each heartbeat: the first time counts
             self._released[seat.partition] = Release(seat.epoch, seat.term, seat.successor, seat.pinned, now_us)
+            self._leaders.pop(seat.partition, None)
 
     def _drop_silent(self, now_us: int) -> None:
         for peer in list(self._peers.values()):
@@ -111,11 +113,20 @@ class Directory:
         return found if found and (found.epoch, found.term) == (seat.epoch, seat.term) else None
 
     def leader(self, number: int) -> Claim | None:
-        """Whoever claims the latest epoch, also if that was said long ago."""
+        """Whoever claims the latest epoch, also if that was said long ago, or was named to begin a later one."""
         if number not in self._leaders:
             best = max(self._claims(number), key=lambda found: (found[1].epoch, found[0].heard_us), default=None)
-            self._leaders[number] = Claim(best[0].node, best[0].beat.address, best[1].epoch) if best else None
+            claim = Claim(best[0].node, best[0].beat.address, best[1].epoch) if best else None
+            self._leaders[number] = self._heir(number, after=claim.epoch if claim else 0) or claim
         return self._leaders[number]
+
+    def _heir(self, number: int, *, after: int) -> Claim | None:
+        """Who was named by the leader of this epoch, or of a later one: it will lead, unless it has died."""
+        release = self._released.get(number)
+        if release is None or release.epoch < after:
+            return None
+        peer = self._peers.get(release.successor)
+        return Claim(peer.node, peer.beat.address, release.epoch + 1) if peer else None
 
     def _claims(self, number: int) -> Iterator[tuple[Peer, Seat]]:
         for peer in self._peers.values():

@@ -6,6 +6,7 @@ harm, for the journal's own order decides (`bennu/replica/journal.py`).
 
 import asyncio
 import random
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -61,6 +62,10 @@ class Identity:
     address: str = ""
 
 
+Tell = Callable[[Sequence[str], Seat], None]
+"""Says to the processes at these addresses that a leadership, which the seat shows, was given up; does not wait."""
+
+
 class Group:
     """One process's view.  `run` keeps it true; `join` adds what the process does."""
 
@@ -76,6 +81,7 @@ class Group:
         self._turns = Turns(me.node, self.directory)
         self._life = self._chance.getrandbits(64)
         self._count = 0
+        self._tell: Tell = lambda _addresses, _seat: None
         self.leaving = False
         self._holders: dict[int, Holder] = {}
         self._beat_now = asyncio.Event()
@@ -99,6 +105,26 @@ class Group:
     def alive(self, number: int, epoch: int, term: int) -> None:
         """A batch of this leadership was read."""
         self._turns.sign(number, epoch, term, now_us=self._clock.monotonic_us())
+
+    def tell_by(self, tell: Tell) -> None:
+        """A way to the others beside the log."""
+        self._tell = tell
+
+    def gave_up(self, seat: Seat) -> None:
+        """This process leads no more, as its seat says.  Who was named need not wait until the log says so, too."""
+        self._release(seat)
+        others = (peer.beat.address for peer in self.directory.live(self._clock.monotonic_us()))
+        self._tell([address for address in others if address not in ("", self.me.address)], seat)
+
+    def heard_release(self, seat: Seat) -> None:
+        """Another process says that it gave up a leadership; counts only for the one that this process follows."""
+        holder = self._holders.get(seat.partition)
+        if holder is not None and seat.released and _leadership(holder.seat()) == _leadership(seat):
+            self._release(seat)
+
+    def _release(self, seat: Seat) -> None:
+        self.directory.release(seat, self._clock.monotonic_us())
+        self._changed.beat()
 
     def retire(self) -> None:
         """This process is about to end: take over nothing more, and let nobody choose it."""
@@ -283,3 +309,7 @@ class Group:
     def _hand(self, holder: Holder, node: str, now_us: int, *, pinned: bool) -> None:
         self._turns.handed(holder.number, now_us)
         holder.hand_over(node, pinned=pinned)
+
+
+def _leadership(seat: Seat) -> tuple[int, int]:
+    return seat.epoch, seat.term

@@ -7,6 +7,7 @@ leads, and nothing else.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar, cast
 
 import structlog
@@ -54,6 +55,10 @@ class Leader(Protocol):
 
     def stop(self) -> None:
         """Finish what is under way, then return from `lead`."""
+
+    @property
+    def stopping(self) -> bool:
+        """It was told to stop."""
 
 
 F = TypeVar("F", bound=Fold)
@@ -137,6 +142,15 @@ class Member(ABC, Generic[F, P, O]):
     def followed(self) -> tuple[Replica, F] | None:
         """What this process has read, all of it effective, while it follows and has caught up; else None."""
         return self._memory if self._seat.follows else None
+
+    async def soon_leads(self, timeout_s: float) -> P | None:
+        """Its work as a leader, once it leads and does not stop to; None if that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.partition is None or self.partition.stopping:
+                    await self._moved.wait()
+                return self.partition
+        return None
 
     async def reached(self, batch_no: int, timeout_s: float) -> bool:
         """Wait until this batch was read as effective; whether it was in time."""
@@ -292,6 +306,7 @@ class Member(ABC, Generic[F, P, O]):
         replica, _ = self._memory
         if replica.leading and self._seat.heir is not None:
             self._seat.release(replica.position)
+            self.group.gave_up(self.seat())
             logger.info("gives up its partition", partition=self.number, successor=self._seat.heir.node or "anybody")
 
 

@@ -23,28 +23,31 @@ _sym_db = _symbol_database.Default()
 
 
 from bennu.v1 import command_pb2 as bennu_dot_v1_dot_command__pb2
+from bennu.v1 import members_pb2 as bennu_dot_v1_dot_members__pb2
 from bennu.v1 import stream_pb2 as bennu_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x62\x65nnu/v1/peer.proto\x12\x08\x62\x65nnu.v1\x1a\x16\x62\x65nnu/v1/command.proto\x1a\x15\x62\x65nnu/v1/stream.proto\":\n\tPeerFrame\x12-\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x18.bennu.v1.PeerSubmission\"n\n\x0ePeerSubmission\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x08\x63ommands\x18\x02 \x01(\x0b\x32\x16.bennu.v1.CommandBatch\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\x04\"6\n\x0bPeerAnswers\x12\'\n\x08outcomes\x18\x01 \x03(\x0b\x32\x15.bennu.v1.PeerOutcome\"O\n\x0bPeerOutcome\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x63odes\x18\x02 \x03(\r\x12\x0f\n\x07replies\x18\x03 \x03(\x0c\x12\x10\n\x08position\x18\x04 \x01(\t\"@\n\tPeerQuery\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x14\n\x0clinearizable\x18\x03 \x01(\x08\";\n\nPeerAnswer\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\r\n\x05reply\x18\x02 \x01(\x0c\x12\x10\n\x08position\x18\x03 \x01(\t2\xaa\x01\n\x04Peer\x12\x38\n\x06Submit\x12\x13.bennu.v1.PeerFrame\x1a\x15.bennu.v1.PeerAnswers(\x01\x30\x01\x12\x36\n\x06TryOut\x12\x16.bennu.v1.CommandFrame\x1a\x14.bennu.v1.ReplyFrame\x12\x30\n\x03\x41sk\x12\x13.bennu.v1.PeerQuery\x1a\x14.bennu.v1.PeerAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x62\x65nnu/v1/peer.proto\x12\x08\x62\x65nnu.v1\x1a\x16\x62\x65nnu/v1/command.proto\x1a\x16\x62\x65nnu/v1/members.proto\x1a\x15\x62\x65nnu/v1/stream.proto\":\n\tPeerFrame\x12-\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x18.bennu.v1.PeerSubmission\"n\n\x0ePeerSubmission\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x08\x63ommands\x18\x02 \x01(\x0b\x32\x16.bennu.v1.CommandBatch\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\x04\"6\n\x0bPeerAnswers\x12\'\n\x08outcomes\x18\x01 \x03(\x0b\x32\x15.bennu.v1.PeerOutcome\"O\n\x0bPeerOutcome\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\r\n\x05\x63odes\x18\x02 \x03(\r\x12\x0f\n\x07replies\x18\x03 \x03(\x0c\x12\x10\n\x08position\x18\x04 \x01(\t\"@\n\tPeerQuery\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x14\n\x0clinearizable\x18\x03 \x01(\x08\"\r\n\x0bGaveUpHeard\";\n\nPeerAnswer\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\r\n\x05reply\x18\x02 \x01(\x0c\x12\x10\n\x08position\x18\x03 \x01(\t2\xdb\x01\n\x04Peer\x12\x38\n\x06Submit\x12\x13.bennu.v1.PeerFrame\x1a\x15.bennu.v1.PeerAnswers(\x01\x30\x01\x12\x36\n\x06TryOut\x12\x16.bennu.v1.CommandFrame\x1a\x14.bennu.v1.ReplyFrame\x12\x30\n\x03\x41sk\x12\x13.bennu.v1.PeerQuery\x1a\x14.bennu.v1.PeerAnswer\x12/\n\x06GaveUp\x12\x0e.bennu.v1.Seat\x1a\x15.bennu.v1.GaveUpHeardb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bennu.v1.peer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PEERFRAME']._serialized_start=80
-  _globals['_PEERFRAME']._serialized_end=138
-  _globals['_PEERSUBMISSION']._serialized_start=140
-  _globals['_PEERSUBMISSION']._serialized_end=250
-  _globals['_PEERANSWERS']._serialized_start=252
-  _globals['_PEERANSWERS']._serialized_end=306
-  _globals['_PEEROUTCOME']._serialized_start=308
-  _globals['_PEEROUTCOME']._serialized_end=387
-  _globals['_PEERQUERY']._serialized_start=389
-  _globals['_PEERQUERY']._serialized_end=453
-  _globals['_PEERANSWER']._serialized_start=455
-  _globals['_PEERANSWER']._serialized_end=514
-  _globals['_PEER']._serialized_start=517
-  _globals['_PEER']._serialized_end=687
+  _globals['_PEERFRAME']._serialized_start=104
+  _globals['_PEERFRAME']._serialized_end=162
+  _globals['_PEERSUBMISSION']._serialized_start=164
+  _globals['_PEERSUBMISSION']._serialized_end=274
+  _globals['_PEERANSWERS']._serialized_start=276
+  _globals['_PEERANSWERS']._serialized_end=330
+  _globals['_PEEROUTCOME']._serialized_start=332
+  _globals['_PEEROUTCOME']._serialized_end=411
+  _globals['_PEERQUERY']._serialized_start=413
+  _globals['_PEERQUERY']._serialized_end=477
+  _globals['_GAVEUPHEARD']._serialized_start=479
+  _globals['_GAVEUPHEARD']._serialized_end=492
+  _globals['_PEERANSWER']._serialized_start=494
+  _globals['_PEERANSWER']._serialized_end=553
+  _globals['_PEER']._serialized_start=556
+  _globals['_PEER']._serialized_end=775
 # @@protoc_insertion_point(module_scope)

@@ -154,6 +154,21 @@ class PeerQuery(_message.Message):
 Global___PeerQuery: _TypeAlias = PeerQuery  # noqa: Y015
 
 @_typing.final
+class GaveUpHeard(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GaveUpHeard: _TypeAlias = GaveUpHeard  # noqa: Y015
+
+@_typing.final
 class PeerAnswer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

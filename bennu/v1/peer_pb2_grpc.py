@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from bennu.v1 import members_pb2 as bennu_dot_v1_dot_members__pb2
 from bennu.v1 import peer_pb2 as bennu_dot_v1_dot_peer__pb2
 from bennu.v1 import stream_pb2 as bennu_dot_v1_dot_stream__pb2
 
@@ -52,6 +53,11 @@ class PeerStub:
                 request_serializer=bennu_dot_v1_dot_peer__pb2.PeerQuery.SerializeToString,
                 response_deserializer=bennu_dot_v1_dot_peer__pb2.PeerAnswer.FromString,
                 _registered_method=True)
+        self.GaveUp = channel.unary_unary(
+                '/bennu.v1.Peer/GaveUp',
+                request_serializer=bennu_dot_v1_dot_members__pb2.Seat.SerializeToString,
+                response_deserializer=bennu_dot_v1_dot_peer__pb2.GaveUpHeard.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -79,6 +85,13 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GaveUp(self, request, context):
+        """The asking process has given up this leadership, as its next heartbeat says, too: by then the next one may lead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +109,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.Ask,
                     request_deserializer=bennu_dot_v1_dot_peer__pb2.PeerQuery.FromString,
                     response_serializer=bennu_dot_v1_dot_peer__pb2.PeerAnswer.SerializeToString,
+            ),
+            'GaveUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.GaveUp,
+                    request_deserializer=bennu_dot_v1_dot_members__pb2.Seat.FromString,
+                    response_serializer=bennu_dot_v1_dot_peer__pb2.GaveUpHeard.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +199,33 @@ class Peer:
             '/bennu.v1.Peer/Ask',
             bennu_dot_v1_dot_peer__pb2.PeerQuery.SerializeToString,
             bennu_dot_v1_dot_peer__pb2.PeerAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GaveUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bennu.v1.Peer/GaveUp',
+            bennu_dot_v1_dot_members__pb2.Seat.SerializeToString,
+            bennu_dot_v1_dot_peer__pb2.GaveUpHeard.FromString,
             options,
             channel_credentials,
             insecure,

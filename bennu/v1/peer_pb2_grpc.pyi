@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from bennu.v1 import members_pb2 as _members_pb2
 from bennu.v1 import peer_pb2 as _peer_pb2
 from bennu.v1 import stream_pb2 as _stream_pb2
 from collections import abc as _abc
@@ -41,6 +42,8 @@ class PeerStub:
     TryOut: _grpc.UnaryUnaryMultiCallable[_stream_pb2.CommandFrame, _stream_pb2.ReplyFrame]
     """A frame of one command that is a dry run."""
     Ask: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PeerQuery, _peer_pb2.PeerAnswer]
+    GaveUp: _grpc.UnaryUnaryMultiCallable[_members_pb2.Seat, _peer_pb2.GaveUpHeard]
+    """The asking process has given up this leadership, as its next heartbeat says, too: by then the next one may lead."""
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
@@ -54,6 +57,8 @@ class PeerAsyncStub(PeerStub):
     TryOut: _aio.UnaryUnaryMultiCallable[_stream_pb2.CommandFrame, _stream_pb2.ReplyFrame]  # type: ignore[assignment]
     """A frame of one command that is a dry run."""
     Ask: _aio.UnaryUnaryMultiCallable[_peer_pb2.PeerQuery, _peer_pb2.PeerAnswer]  # type: ignore[assignment]
+    GaveUp: _aio.UnaryUnaryMultiCallable[_members_pb2.Seat, _peer_pb2.GaveUpHeard]  # type: ignore[assignment]
+    """The asking process has given up this leadership, as its next heartbeat says, too: by then the next one may lead."""
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
     """What processes of one service ask of one another.  Only a partition that the asked process leads is answered for;
@@ -82,5 +87,13 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         request: _peer_pb2.PeerQuery,
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.PeerAnswer, _abc.Awaitable[_peer_pb2.PeerAnswer]]: ...
+
+    @_abc_1.abstractmethod
+    def GaveUp(
+        self,
+        request: _members_pb2.Seat,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.GaveUpHeard, _abc.Awaitable[_peer_pb2.GaveUpHeard]]:
+        """The asking process has given up this leadership, as its next heartbeat says, too: by then the next one may lead."""
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,6 +11,7 @@ from bank.app import app
 from bank.v1.commands_pb2 import OpenAccount
 from bennu.limits import PREPARE_CHUNK
 from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.members.limits import NAMED_WAIT_MS
 from bennu.ops.answers import Context
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
@@ -18,6 +19,7 @@ from bennu.replica.clock import SystemClock
 from bennu.replica.member import run_all
 from bennu.testing.loop import run
 from bennu.v1.command_pb2 import Origin
+from bennu.v1.members_pb2 import SEAT_PART_LEADS
 from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
 from bennu.v1.stream_pb2 import CommandFrame
 from bennu_cserver.intake import Intake
@@ -140,6 +142,19 @@ async def sent_on_too_late(stream: Stream, member: Member, intake: CountingIntak
     assert list(asker.outcomes[7].codes) == [UNKNOWN[0]] * 2
 
 
+async def sent_on_early(stream: Stream, member: Member, intake: CountingIntake) -> None:
+    """A submission that comes before the process leads, for the other one has heard first who was named."""
+    partition, member.partition = member.partition, None
+    asker = Asker(PeerFrame(submissions=[PeerSubmission(number=7, commands=frame(1).commands)]), 1)
+    serving = asyncio.create_task(PeerService(stream._routes, intake).stream(cast(Context, asker)).serve())
+    await asyncio.sleep(NAMED_WAIT_MS / 2000)
+    assert not asker.outcomes
+    member.partition = partition
+    member._now(SEAT_PART_LEADS)
+    await serving
+    assert list(asker.outcomes[7].codes) == [0]
+
+
 async def between_turns(frames: Sequence[Coroutine[Any, Any, object]], intake: CountingIntake) -> None:
     """`steps` is what was prepared between two turns of the loop."""
     work = [asyncio.create_task(each) for each in frames]
@@ -193,3 +208,8 @@ def test_what_another_process_sends_on_is_judged_here_again() -> None:
 def test_another_process_is_told_that_nobody_leads_here() -> None:
     """It asks the next leader then."""
     run(serving(sent_on_too_late))
+
+
+def test_what_comes_before_this_process_leads_is_kept_for_a_moment() -> None:
+    """It is decided as soon as it does."""
+    run(serving(sent_on_early))

@@ -61,7 +61,7 @@ class Node:
         self.owner = Owner(name)
         self.holder = Holder(mine)
         clock, chance = SimulatedClock(loop.time), Random(f"{name}{loop.time()}")
-        self.group = Group(MemoryLog(broker), TOPIC, Identity(service, name), clock=clock, chance=chance)
+        self.group = Group(MemoryLog(broker), TOPIC, Identity(service, name, name), clock=clock, chance=chance)
         self.group.join(self.holder)
         OWNER.set(self.owner)
         self.run = loop.create_task(self.group.run())

@@ -91,6 +91,34 @@ def test_who_leads_is_whoever_claims_the_latest_epoch(directory: Directory) -> N
     assert (claim.node, claim.address, claim.epoch) == ("new", "at-new:1", 5)
 
 
+def leads(directory: Directory) -> tuple[str, int]:
+    claim = directory.leader(0)
+    assert claim is not None
+    return claim.node, claim.epoch
+
+
+def test_who_was_named_is_taken_for_the_leader_until_somebody_leads_later(directory: Directory) -> None:
+    """Callers go there at once; if it never leads, whoever does instead is believed."""
+    directory.hear(beat("b", 1, seat(4)), 0)
+    directory.hear(beat("a", 1, seat(4, leads=True)), 0)
+    assert leads(directory) == ("a", 4)
+    directory.release(released(4, "b"), 10)
+    assert leads(directory) == ("b", 5)
+    directory.hear(beat("a", 2, seat(4, leads=True)), 20)  # said before it gave up
+    assert leads(directory) == ("b", 5)
+    directory.hear(beat("b", 2, seat(5, leads=True)), 30)
+    assert leads(directory) == ("b", 5)
+    directory.hear(beat("c", 1, seat(5, leads=True)), 40)
+    assert leads(directory) == ("c", 5)
+
+
+def test_a_leadership_given_up_in_favour_of_nobody_known_stays_with_who_had_it(directory: Directory) -> None:
+    """There is nobody else to be asked."""
+    directory.hear(beat("a", 1, seat(4, leads=True)), 0)
+    directory.release(released(4, "never-heard-of"), 10)
+    assert leads(directory) == ("a", 4)
+
+
 def test_a_release_counts_from_when_it_was_first_heard(directory: Directory) -> None:
     """It is said with every heartbeat while it holds, and the successor's patience must not begin anew."""
     for count, now_us in ((1, 100), (2, 200)):

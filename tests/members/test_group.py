@@ -1,13 +1,14 @@
 """Processes of a service: how they hear one another, and what follows."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from bennu.members import records
 from bennu.members.limits import SETTLE_MS
-from bennu.v1.members_pb2 import HandoverAsked, Heartbeat
-from tests.members.beats import SERVICE, seat
+from bennu.v1.members_pb2 import HandoverAsked, Heartbeat, Seat
+from tests.members.beats import SERVICE, released, seat
 from tests.members.groups import BEAT_S, FIRST, SECOND, SILENCE_S, TERM, THIRD, TOPIC, cluster, virtually
 
 
@@ -191,5 +192,32 @@ def test_who_leaves_says_so() -> None:
             first.run.cancel()
             await asyncio.sleep(0.01)
             assert second.group.successor(0) == THIRD
+
+    virtually(scene())
+
+
+def test_who_is_named_beside_the_log_need_not_wait_for_it() -> None:
+    """The leader tells every live process that has an address; who is named acts at once, if it is its leadership."""
+
+    async def scene() -> None:
+        async with cluster() as there:
+            first, second, third = there.led_by_last()
+            third.holder.mine.pinned = True
+            told: list[tuple[Sequence[str], Seat]] = []
+            third.group.tell_by(lambda addresses, seat: told.append((addresses, seat)))
+            await asyncio.sleep(SILENCE_S)
+            third.group.gave_up(released(4, SECOND, term=TERM))
+            ((addresses, said),) = told
+            assert sorted(addresses) == sorted((FIRST, SECOND))
+            for wrong in (released(4, SECOND, term=8), released(5, SECOND, term=TERM), seat(4, TERM, leads=True)):
+                second.group.heard_release(wrong)
+            await asyncio.sleep(BEAT_S)
+            assert second.holder.turns == []
+            second.group.heard_release(said)
+            began_s = asyncio.get_running_loop().time()
+            await second.holder.changed.wait()
+            assert second.holder.turns[0] == 4
+            assert asyncio.get_running_loop().time() - began_s < BEAT_S
+            assert first.holder.turns == []
 
     virtually(scene())

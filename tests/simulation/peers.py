@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import Message
 
 from bank.app import app
+from bennu.v1.members_pb2 import Seat
 from bennu_cserver import local
 from bennu_cserver.local import Answered, Unsettled
 from bennu_cserver.peers import Peers
@@ -38,9 +39,20 @@ class SimulatedPeers(Peers):
         self._neighbours = neighbours
         self._random = random
 
+    def gave_up(self, addresses: Sequence[str], seat: Seat) -> None:
+        told = Seat.FromString(seat.SerializeToString())
+        for address in addresses:
+            process = self._neighbours.get(address)
+            if process is not None and self._random.random() >= self._neighbours.lost:
+                process.call(self._hear(process, told))
+
+    async def _hear(self, process: "Process", seat: Seat) -> None:
+        await asyncio.sleep(self._random.random() * 0.3)
+        process.routes.gave_up_elsewhere(seat)
+
     async def execute(self, address: str, commands: Sequence[Prepared], caller: Caller) -> Answered:
         async def decided(process: "Process") -> Answered:
-            partition = process.routes.leading(process.routes.partition_of(commands[0]))
+            partition = await process.routes.soon_led(process.routes.partition_of(commands[0]))
             return await local.decide(partition, commands, 100 * len(commands), caller=caller)
 
         return await self._ask(address, decided)
@@ -49,7 +61,7 @@ class SimulatedPeers(Peers):
         rule = app.queries[query.DESCRIPTOR.full_name]
 
         async def answered(process: "Process") -> tuple[Reply, str]:
-            partition = process.routes.leading_for(rule.key(query))
+            partition = await process.routes.soon_led_for(rule.key(query))
             return await local.answer(partition, rule, query, linearizable=linearizable)
 
         return await self._ask(address, answered)

@@ -4,7 +4,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from bennu.ops.answers import Context
-from bennu.v1.peer_pb2 import PeerAnswer, PeerQuery
+from bennu.v1.members_pb2 import Seat
+from bennu.v1.peer_pb2 import GaveUpHeard, PeerAnswer, PeerQuery
 from bennu.v1.stream_pb2 import DryRun, ReplyFrame
 from bennu_cserver import local
 from bennu_cserver.edge import caller_of
@@ -35,7 +36,10 @@ class PeerService:
         submit: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._submit)
         try_out: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._try_out)
         ask: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._ask)
-        return grpc.method_handlers_generic_handler(SERVICE, {"Submit": submit, "TryOut": try_out, "Ask": ask})
+        gave_up: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._gave_up)
+        return grpc.method_handlers_generic_handler(
+            SERVICE, {"Submit": submit, "TryOut": try_out, "Ask": ask, "GaveUp": gave_up}
+        )
 
     async def _submit(self, _requests: object, context: Context) -> None:
         try:
@@ -60,11 +64,18 @@ class PeerService:
     async def _tried(self, command: Prepared, caller: Caller) -> ReplyFrame:
         """The only one of a frame that is a dry run."""
         try:
-            partition = self._routes.leading(self._routes.partition_of(command))
+            partition = await self._routes.soon_led(self._routes.partition_of(command))
             (reply, found), token = await local.try_out(partition, command, caller=caller)
         except Unsettled as unsettled:
             reply, found, token = unsettled.reply, DryRun(), ""
         return ReplyFrame(codes=[reply[0]], replies=[reply[1]], positions=[token] if token else [], dry_runs=[found])
+
+    async def _gave_up(self, request: bytes, context: Context) -> bytes:
+        try:
+            self._routes.gave_up_elsewhere(Seat.FromString(request))
+        except DecodeError as problem:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid bennu.v1.Seat: {problem}")
+        return GaveUpHeard().SerializeToString()
 
     async def _ask(self, request: bytes, context: Context) -> bytes:
         try:
@@ -76,7 +87,7 @@ class PeerService:
         except (DecodeError, Refused) as problem:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(problem))
         try:
-            partition = self._routes.leading_for(rule.key(query))
+            partition = await self._routes.soon_led_for(rule.key(query))
             reply, token = await local.answer(
                 partition, rule, query, linearizable=asked.linearizable, caller=_caller(context)
             )

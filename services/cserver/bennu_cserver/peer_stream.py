@@ -1,18 +1,21 @@
 """The leader's end of a stream from another process: commands come in line here, and their answers go back."""
 
 import asyncio
+from collections.abc import Coroutine
 from math import inf
 
 from bennu.limits import PREPARE_CHUNK
 from bennu.ops.answers import Context
 from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
+from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake, invalid
+from bennu_cserver.local import Unsettled
 from bennu_cserver.peer_link import room
-from bennu_cserver.replies import UNKNOWN, overloaded
+from bennu_cserver.replies import overloaded
 from bennu_cserver.routes import Routes
 from bennu_cserver.slices import Slices, slices_of
 from bennu_cserver.stream import check_frame
-from bennu_cserver.submission import Caller, Submission
+from bennu_cserver.submission import Caller, Reply, Submission
 from bennu_cserver.work import Work
 
 
@@ -26,10 +29,11 @@ class PeerStream:
         self._context = context
         self._out: list[PeerOutcome] = []
         self._wake = asyncio.Event()
+        self._tasks = set[asyncio.Task[None]]()
 
     async def serve(self) -> None:
         """Raises `DecodeError` or `GarbageRecord` when what comes is no frame."""
-        tasks = {asyncio.create_task(self._write())}
+        writing = asyncio.create_task(self._write())
         try:
             while isinstance(request := await self._context.read(), bytes):
                 for submission in PeerFrame.FromString(request).submissions:
@@ -37,12 +41,17 @@ class PeerStream:
                     if len(submission.commands.payloads) <= PREPARE_CHUNK:
                         await self._take(submission)
                     else:  # what other clients send over this stream must not wait for all of it
-                        tasks.add(large := asyncio.create_task(self._take(submission)))
-                        large.add_done_callback(tasks.discard)
+                        self._start(self._take(submission))
         finally:
+            tasks = [writing, *self._tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)  # the asker is gone, if writing failed
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _take(self, submission: PeerSubmission) -> None:
         work = Work.of(submission.commands)
@@ -70,11 +79,15 @@ class PeerStream:
         submission.bytes = sum(map(len, asked.commands.payloads))
         partition = self._routes.led(number)
         if partition is None or partition.stopping:
-            submission.replies = [UNKNOWN] * len(commands)
-        elif not partition.submit(submission):
-            submission.replies = [overloaded(partition.retry_ms())] * len(commands)
-        if submission.replies:
-            done(submission, -1)
+            self._start(self._submit_soon(number, submission))
+        else:
+            _submit(partition, submission)
+
+    async def _submit_soon(self, number: int, submission: Submission) -> None:
+        try:
+            _submit(await self._routes.soon_led(number), submission)
+        except Unsettled as unsettled:
+            _answer(submission, unsettled.reply)
 
     def _say(self, number: int, work: Work, token: str) -> None:
         found = [reply for reply in work.replies if reply is not None]
@@ -90,6 +103,16 @@ class PeerStream:
                 outcomes = self._out[: room(self._out)]
                 del self._out[: len(outcomes)]
                 await self._context.write(PeerAnswers(outcomes=outcomes).SerializeToString())
+
+
+def _submit(partition: Partition, submission: Submission) -> None:
+    if not partition.submit(submission):
+        _answer(submission, overloaded(partition.retry_ms()))
+
+
+def _answer(submission: Submission, reply: Reply) -> None:
+    submission.replies = [reply] * len(submission.commands)
+    submission.done(submission, -1)
 
 
 def _caller(asked: PeerSubmission) -> Caller:

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf.message import Message
 
 from bennu.limits import MAX_FRAME_BYTES, REPLY_TIMEOUT_MS
+from bennu.members.limits import HEARTBEAT_MS
 from bennu.ops.answers import code_of
 from bennu.ops.exchange import StreamEnded
 from bennu.v1.command_pb2 import CommandBatch, Origin
+from bennu.v1.members_pb2 import Seat
 from bennu.v1.peer_pb2 import PeerQuery
 from bennu.v1.peer_pb2_grpc import PeerStub
 from bennu.v1.stream_pb2 import CommandFrame
@@ -50,9 +53,12 @@ class Peers:
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: dict[str, PeerAsyncStub] = {}
         self._links: dict[str, Link] = {}
+        self._telling = set[asyncio.Task[None]]()
 
     async def close(self) -> None:
         """End all calls."""
+        for task in self._telling:
+            task.cancel()
         for link in self._links.values():
             await link.close()
         for channel in self._channels:
@@ -71,6 +77,17 @@ class Peers:
         if link is None or link.over:
             link = self._links[address] = Link(self._stub(address))
         return link
+
+    def gave_up(self, addresses: Sequence[str], seat: Seat) -> None:
+        """Tell these processes that a leadership was given up.  Nobody waits for it: heartbeats say so, too."""
+        for address in addresses:
+            task = asyncio.create_task(self._tell(address, seat))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, address: str, seat: Seat) -> None:
+        with suppress(grpc.aio.AioRpcError):
+            await self._stub(address).GaveUp(seat, timeout=HEARTBEAT_MS / 1000)
 
     async def execute(self, address: str, commands: Sequence[Prepared], caller: Caller) -> Answered:
         """Have commands decided there.  Raises `Unsettled`."""

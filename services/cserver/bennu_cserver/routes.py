@@ -22,7 +22,9 @@ from bennu.limits import (
 )
 from bennu.members.directory import Claim
 from bennu.members.group import Group
+from bennu.members.limits import NAMED_WAIT_MS
 from bennu.ops.answers import status
+from bennu.v1.members_pb2 import Seat
 from bennu.v1.stream_pb2 import DryRun
 from bennu.wire.partitioning import partition_of
 from bennu_cserver import local
@@ -58,6 +60,7 @@ class Routes:
         self.topics = frozenset(member.topic for member in members)
         self._group = group
         self._peers = peers
+        group.tell_by(peers.gave_up)
         self._elsewhere = Shares(ELSEWHERE_COMMANDS)
         """Commands that wait for another process, or for one to lead."""
         self._changes: dict[int, asyncio.Task[None]] = {}
@@ -78,16 +81,23 @@ class Routes:
         """The partition, if this process leads it."""
         return self.members[number].partition
 
-    def leading(self, number: int) -> Partition:
-        """The partition that this process leads.  Raises `Unsettled` if it does not."""
-        partition = self.led(number)
+    def gave_up_elsewhere(self, seat: Seat) -> None:
+        """Another process has given up this leadership."""
+        self._group.heard_release(seat)
+
+    async def soon_led(self, number: int) -> Partition:
+        """The partition, once this process leads it.  Raises `Unsettled` if that takes too long.
+
+        Another one that sends something on may have heard earlier that this one was named to lead.
+        """
+        partition = await self.members[number].soon_leads(NAMED_WAIT_MS / 1000)
         if partition is None:
             raise Unsettled(UNKNOWN)
         return partition
 
-    def leading_for(self, key: str) -> Partition:
+    async def soon_led_for(self, key: str) -> Partition:
         """The same for the partition of this key."""
-        return self.leading(partition_of(key, len(self.members)))
+        return await self.soon_led(partition_of(key, len(self.members)))
 
     async def submit(
         self, number: int, commands: Sequence[Prepared], size_bytes: int, *, caller: Caller = ANYBODY
