@@ -53,8 +53,13 @@ async def made_twice(dsn: str) -> None:
             "bank.sagas_g1:BASE TABLE",
             "bank.transfers:VIEW",
             "bank.transfers_g1:BASE TABLE",
+            "bennu.dead_letters:BASE TABLE",
+            "bennu.freshness:BASE TABLE",
+            "bennu.generations:BASE TABLE",
             "bennu.positions:BASE TABLE",
+            "bennu.projections:BASE TABLE",
             "bennu.qserver_version:BASE TABLE",
+            "bennu.workers:BASE TABLE",
         ]
         for table in ("bank.accounts", "bank.accounts_g1"):
             assert await connection.fetchval(COMMENT, table, "balance_minor") == "in minor units of the currency"

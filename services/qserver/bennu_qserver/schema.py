@@ -10,7 +10,7 @@ from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
 
 VERSION_TABLE = "qserver_version"
-VERSION = "0001"
+VERSION = "0002"
 """The last one in `migrations/versions`."""
 
 REBUILD = (
