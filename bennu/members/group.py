@@ -86,7 +86,8 @@ class Group:
         self._holders: dict[int, Holder] = {}
         self._beat_now = asyncio.Event()
         self._changed = Pulse()
-        self._began_at = 0
+        self.began_at = 0
+        """Where the log ended when this life began."""
         self._later_life = 0
         self._earlier_lives: dict[int, int] = {}
         """Of our name, with the newest count that was heard of each."""
@@ -169,9 +170,9 @@ class Group:
 
     async def run(self) -> None:
         """For ever.  Raises `BadSettings` when another process of this name was there before."""
-        first, self._began_at = await self._bounds()
+        first, self.began_at = await self._bounds()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen(max(first, self._began_at - RECENT_RECORDS), self._began_at))
+            group.create_task(self._listen(max(first, self.began_at - RECENT_RECORDS), self.began_at))
             group.create_task(self._beat())
             group.create_task(self._decide())
 
@@ -202,7 +203,7 @@ class Group:
             leaving=self.leaving,
             sent_at_us=self._clock.wall_us(),
             build=BUILD,
-            began_at=self._began_at,
+            began_at=self.began_at,
             later_life=self._later_life,
             seats=[holder.seat() for holder in self._holders.values()],
         )
@@ -259,7 +260,7 @@ class Group:
                 f"another process of service {self.me.service} is called {self.me.node} and was there before: "
                 "give each its own --node"
             )
-        elif life_order(beat) > (self._began_at, self._life):
+        elif life_order(beat) > (self.began_at, self._life):
             self._name(beat.life)
         elif self._earlier_lives.get(beat.life, 0) < beat.count:  # else it lay somewhere, and is no sign of life
             self._earlier_lives[beat.life] = beat.count

@@ -151,6 +151,8 @@ class Operator:
         process = self._world.slots[self._victim()]
         if process is None or process.dead or process.owner.paused or process.age_s < KNOWN_AFTER_S or self._truncated:
             return
+        if self._world.broker.topic(MEMBERS).end == process.node.group.began_at:  # nothing would say which came later
+            return
         twin = self._world.start_named(process.name)
         twin.excused = BadSettings
         self._world.twins[twin] = process
