@@ -1,7 +1,7 @@
 """The embedded log: a directory with one SQLite file per topic, for several processes on one host.
 
 Each topic has one thread that writes and each reader one that reads, with a connection of its own.  Readers wake by a
-notification inside the process; for other processes they watch the file's write-ahead log with `os.stat`.
+notification inside the process; for other processes they watch the file's write-ahead log (`sqlite_watch.py`).
 """
 
 import asyncio
@@ -13,19 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from bennu.errors import AppendRefused, AppendUnknown, TopicMissing, Unavailable
+from bennu.errors import AppendRefused, AppendUnknown, Unavailable
 from bennu.log.limits import BOUNDS_TIMEOUT_MS, check_append, check_topic
 from bennu.log.patience import Patience
 from bennu.log.port import Record
 from bennu.log.sqlite_file import TopicFile, create_file
+from bennu.log.sqlite_watch import Lookout, Watch
 
 T = TypeVar("T")
 
-_WATCH_BUSY_S = 0.002
-_WATCH_IDLE_S = 0.010
-_BUSY_FOR_S = 1.0
-_FETCH_ANYWAY_S = 1.0
-_RACY_NS = 20_000_000
 _CLOSE_TIMEOUT_S = 5.0
 _MAX_WAITING_APPENDS = 1024
 
@@ -52,11 +48,12 @@ class _Topic:
     writer: _Worker
     path: Path
     waiting: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    watches: set[Watch] = field(default_factory=set)
+    """Those of its readers."""
 
     def wake(self) -> None:
-        self.changed.set()
-        self.changed = asyncio.Event()
+        for watch in self.watches:
+            watch.wake()
 
 
 class SqliteLog:
@@ -65,6 +62,7 @@ class SqliteLog:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._topics: dict[str, _Topic] = {}
+        self._lookout = Lookout()
         self._closed = asyncio.Event()
 
     async def close(self) -> None:
@@ -129,18 +127,19 @@ class SqliteLog:
         check_topic(topic)
         state = self._topic(topic)
         worker = _Worker(topic, state.path)
-        watch = _Watch(topic, state.path)
+        watch = Watch(topic, state.path, self._lookout)
+        state.watches.add(watch)
         try:
             while not self._closed.is_set():
-                changed = state.changed
                 watch.mark()
                 if chunk := await self._fetch(worker, offset):
                     offset = chunk[-1].offset + 1
                     watch.busy()
                     yield chunk
                 else:
-                    await watch.wait(changed)
+                    await watch.wait()
         finally:
+            state.watches.discard(watch)
             await worker.close()
 
     async def _fetch(self, worker: _Worker, offset: int) -> list[Record]:
@@ -151,51 +150,3 @@ class SqliteLog:
             except Unavailable as error:
                 await patience.wait(error)
         return []
-
-
-class _Watch:
-    """Tells whether some process may have written since `mark`, for the price of two `os.stat`."""
-
-    def __init__(self, topic: str, path: Path) -> None:
-        self._topic = topic
-        self._path = path
-        self._wal = Path(f"{path}-wal")
-        self._seen: tuple[int, int, int] = (0, 0, 0)
-        self._seen_at_ns = 0
-        self._busy_until_s = 0.0
-
-    def busy(self) -> None:
-        """Look often for a while: where a record came, more come."""
-        self._busy_until_s = time.monotonic() + _BUSY_FOR_S
-
-    def mark(self) -> None:
-        """Remember how the file looks; called before it is read, so that nothing falls between."""
-        self._seen_at_ns = time.time_ns()
-        self._seen = self._look()
-
-    async def wait(self, changed: asyncio.Event) -> None:
-        """Return when the file has changed, when `changed` is set, and now and then for nothing."""
-        until_s = time.monotonic() + _FETCH_ANYWAY_S
-        while (now_s := time.monotonic()) < until_s:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_WATCH_BUSY_S if now_s < self._busy_until_s else _WATCH_IDLE_S):
-                    await changed.wait()
-                return
-            if self._may_have_changed():
-                return
-
-    def _may_have_changed(self) -> bool:
-        now = self._look()
-        # The kernel's file times move in steps of some ms: a time as young as our last look proves nothing.
-        return now != self._seen or now[0] > self._seen_at_ns - _RACY_NS
-
-    def _look(self) -> tuple[int, int, int]:
-        try:
-            inode = self._path.stat().st_ino
-        except FileNotFoundError:
-            raise TopicMissing(f"{self._topic}: no file {self._path}") from None
-        try:
-            wal = self._wal.stat()
-        except FileNotFoundError:
-            return 0, 0, inode
-        return wal.st_mtime_ns, wal.st_size, inode
