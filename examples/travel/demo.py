@@ -3,6 +3,7 @@
 Starts five CServers and a Saga, books trips, some of which can't be had, and shows how each ended, and what is left.
 """
 
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from travel.agency import Agency
 from travel.car.v1.car_pb2 import AddCar
 from travel.flight.v1.flight_pb2 import GetFlight, OpenFlight
 from travel.hotel.v1.hotel_pb2 import GetHotel, OpenHotel
-from travel.saga import AGENCY
+from travel.saga import AGENCY, ANSWER_WITHIN_MS
 from travel.v1.travel_pb2 import BookTrip, GetTrip, ReadMail, TripStatus
 
 PRICE_MINOR, CURRENCY = 700, "EUR"
@@ -28,6 +29,8 @@ FUNDS_MINOR = {"ann": 4_000, "bob": 4_000, "cat": 1_000}
 TRIPS, SEED = 20, 1
 ENDS = (TripStatus.TRIP_STATUS_BOOKED, TripStatus.TRIP_STATUS_FAILED)
 POLL_S = 0.2
+LATE = BookTrip(trip="late", traveller="ann", hotel="ritz", flight="bn-17", price_minor=PRICE_MINOR, currency=CURRENCY)
+STANDS_STILL_S = 2 + ANSWER_WITHIN_MS // 1000
 
 
 def furnish(agency: Agency) -> None:
@@ -67,6 +70,18 @@ def wait_for(agency: Agency, trip: str) -> str:
     return view.reason or "booked"
 
 
+def wait_in_vain(agency: Agency) -> str:
+    """How a trip ends whose airline answers too late."""
+    airline = agency.services["flight"]
+    airline.send(signal.SIGSTOP)
+    try:
+        agency.travel.BookTrip(LATE)
+        time.sleep(STANDS_STILL_S)
+    finally:
+        airline.send(signal.SIGCONT)
+    return wait_for(agency, LATE.trip)
+
+
 def count(agency: Agency) -> str:
     """What is left.  Raises `AssertionError` unless as many rooms and seats are taken as were paid for."""
     hotel = agency.hotel.GetHotel(GetHotel(hotel="ritz"))
@@ -93,6 +108,10 @@ def main() -> None:
         for trip in asked:
             wish = f"{trip.traveller} to {trip.hotel}" + (f" by {trip.car}" if trip.car else "")
             typer.echo(f"{trip.trip}  {wish:24}  {wait_for(agency, trip.trip)}")
+        typer.echo(
+            f"the airline stands still for {STANDS_STILL_S} s, and a trip waits {ANSWER_WITHIN_MS // 1000} s ..."
+        )
+        typer.echo(f"{LATE.trip}  {wait_in_vain(agency)}")
         typer.echo(count(agency))
 
 

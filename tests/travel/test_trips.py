@@ -1,6 +1,7 @@
 """The travel example, running: five CServers and a Saga as processes, over one embedded log."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -158,3 +159,24 @@ def test_who_is_away_is_waited_for(agency: Agency) -> None:
     asyncio.run(life())
     check(agency, "late")
     assert agency.car.GetCar(GetCar(car="car-2")).trip == "late"
+
+
+def test_who_answers_too_late_is_as_good_as_a_refusal(agency: Agency) -> None:
+    """The airline stands still for longer than a trip waits: all is released, and what it then does late is undone."""
+
+    def reserved_for() -> str:
+        return agency.car.GetCar(GetCar(car="car-3")).trip
+
+    async def life() -> None:
+        agency.services["flight"].send(signal.SIGSTOP)
+        try:
+            book(agency, "too-late", traveller="bob", car="car-3")
+            await until(agency, lambda: reserved_for() == "too-late")
+            await until(agency, lambda: reserved_for() == "")
+        finally:
+            agency.services["flight"].send(signal.SIGCONT)
+        assert await ended(agency, "too-late") == (FAILED, "step_timed_out")
+
+    asyncio.run(life())
+    check(agency)
+    assert reserved_for() == ""
