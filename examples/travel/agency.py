@@ -42,7 +42,8 @@ class Agency(Owned):
         self.services: dict[str, Service] = {}
         self._folder = folder.absolute()
         self._channels: dict[str, grpc.Channel] = {}
-        log = ["--log", f"sqlite:{self._folder / 'log'}"]
+        self.log = f"sqlite:{self._folder / 'log'}"
+        log = ["--log", self.log]
         for name, app in APPS.items():
             flags = ["--app", app, *log, "--partitions", str(PARTITIONS[name])]
             self._add(name, "cserver", [*flags, "--grpc", "127.0.0.1:0"])
