@@ -1,11 +1,19 @@
-"""An account: opened, moved, frozen, closed.  Transfers move money through it in two halves, by transit."""
+"""An account: opened, moved, frozen, closed.  Transfers move money through it in two halves, by transit, and may cost.
+
+What a transfer took, its amount or its fee, is given back whatever became of the account: refusing it would leave in
+transit, or with the bank, what is the account's own.
+"""
+
+from typing import ClassVar
 
 from bank.v1.commands_pb2 import (
+    ChargeFee,
     CloseAccount,
     Deposit,
     DepositForTransfer,
     FreezeAccount,
     OpenAccount,
+    RefundFee,
     ReverseWithdrawal,
     UnfreezeAccount,
     Withdraw,
@@ -17,6 +25,8 @@ from bank.v1.events_pb2 import (
     AccountOpened,
     AccountUnfrozen,
     Deposited,
+    FeeCharged,
+    FeeRefunded,
     WithdrawalReversed,
     Withdrawn,
 )
@@ -37,6 +47,7 @@ NEVER, OPEN, FROZEN, CLOSED = (
 class Account(State):
     """Amounts in minor units of `currency`."""
 
+    state_version: ClassVar[int] = 2
     status: int = NEVER
     currency: str = ""
     owner: str = ""
@@ -45,6 +56,8 @@ class Account(State):
     movements: int = 0
     credited_minor: int = 0
     debited_minor: int = 0
+    fees_minor: int = 0
+    """Of what was debited."""
 
 
 def usable(state: Account, currency: str) -> Rejection | None:
@@ -68,6 +81,24 @@ def credited(state: Account, amount_minor: int) -> Rejection | int:
     return balance_minor
 
 
+def debited(state: Account, command: Withdraw | WithdrawForTransfer | ChargeFee) -> Rejection | int:
+    """The balance after a debit, or why there can't be one."""
+    refused = usable(state, command.currency)
+    if refused:
+        return refused
+    balance_minor = state.balance_minor - command.amount_minor
+    if balance_minor < 0:
+        return Rejection("insufficient_funds", f"the balance is {state.balance_minor}")
+    return balance_minor
+
+
+def given_back(state: Account, command: ReverseWithdrawal | RefundFee) -> Rejection | int:
+    """The balance after what a transfer took came back, or why it can't."""
+    if state.status == NEVER:
+        return Rejection("account_unknown", "no account was opened under this name")
+    return credited(state, command.amount_minor)
+
+
 def deposited(state: Account, command: Deposit | DepositForTransfer, transfer: str) -> Deposited | Rejection:
     """Money comes in."""
     refused = usable(state, command.currency)
@@ -89,12 +120,9 @@ def deposited(state: Account, command: Deposit | DepositForTransfer, transfer: s
 
 def withdrawn(state: Account, command: Withdraw | WithdrawForTransfer, transfer: str) -> Withdrawn | Rejection:
     """Money goes out."""
-    refused = usable(state, command.currency)
-    if refused:
-        return refused
-    balance = state.balance_minor - command.amount_minor
-    if balance < 0:
-        return Rejection("insufficient_funds", f"the balance is {state.balance_minor}")
+    balance = debited(state, command)
+    if isinstance(balance, Rejection):
+        return balance
     return Withdrawn(
         account=command.account,
         amount_minor=command.amount_minor,
@@ -136,13 +164,36 @@ class AccountRules(Aggregate[Account]):
 
     @decides
     def reverse(self, state: Account, command: ReverseWithdrawal) -> WithdrawalReversed | Rejection:
-        # Frozen or closed, the money is the account's own: refusing it would leave it in transit for ever.
-        if state.status == NEVER:
-            return Rejection("account_unknown", "no account was opened under this name")
-        balance = credited(state, command.amount_minor)
+        balance = given_back(state, command)
         if isinstance(balance, Rejection):
             return balance
         return WithdrawalReversed(
+            account=command.account,
+            amount_minor=command.amount_minor,
+            currency=command.currency,
+            balance_minor=balance,
+            transfer=command.transfer,
+        )
+
+    @decides
+    def charge(self, state: Account, command: ChargeFee) -> FeeCharged | Rejection:
+        balance = debited(state, command)
+        if isinstance(balance, Rejection):
+            return balance
+        return FeeCharged(
+            account=command.account,
+            amount_minor=command.amount_minor,
+            currency=command.currency,
+            balance_minor=balance,
+            transfer=command.transfer,
+        )
+
+    @decides
+    def refund(self, state: Account, command: RefundFee) -> FeeRefunded | Rejection:
+        balance = given_back(state, command)
+        if isinstance(balance, Rejection):
+            return balance
+        return FeeRefunded(
             account=command.account,
             amount_minor=command.amount_minor,
             currency=command.currency,
@@ -196,6 +247,20 @@ class AccountRules(Aggregate[Account]):
         state.movements += 1
 
     @evolves
+    def was_charged(self, state: Account, event: FeeCharged) -> None:
+        state.balance_minor = event.balance_minor
+        state.debited_minor += event.amount_minor
+        state.fees_minor += event.amount_minor
+        state.movements += 1
+
+    @evolves
+    def was_refunded(self, state: Account, event: FeeRefunded) -> None:
+        state.balance_minor = event.balance_minor
+        state.debited_minor -= event.amount_minor
+        state.fees_minor -= event.amount_minor
+        state.movements += 1
+
+    @evolves
     def frozen(self, state: Account, event: AccountFrozen) -> None:
         state.status = FROZEN
 
@@ -231,4 +296,5 @@ class AccountRules(Aggregate[Account]):
             movements=state.movements,
             credited_minor=state.credited_minor,
             debited_minor=state.debited_minor,
+            fees_minor=state.fees_minor,
         )

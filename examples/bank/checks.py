@@ -25,9 +25,14 @@ from bank.v1.events_pb2 import (
     AccountOpened,
     AccountUnfrozen,
     Deposited,
+    FeeCharged,
+    FeeRefunded,
+    PayeeBlocked,
+    PayeeUnblocked,
     TransferCompleted,
     TransferFailed,
     TransferRequested,
+    TransferScreened,
     WithdrawalReversed,
     Withdrawn,
 )
@@ -37,7 +42,17 @@ SHOWN_DIFFERENCES = 20
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-Movement = Deposited | Withdrawn | WithdrawalReversed
+Movement = Deposited | Withdrawn | WithdrawalReversed | FeeCharged | FeeRefunded
+KINDS: Mapping[type[Movement], tuple[str, int, str]] = {
+    Deposited: ("deposit", 1, "transit"),
+    Withdrawn: ("withdrawal", -1, "transit"),
+    WithdrawalReversed: ("reversal", 1, "transit"),
+    FeeCharged: ("fee", -1, "fees"),
+    FeeRefunded: ("refund", 1, "fees"),
+}
+"""Of each movement: its kind, its sign, and the counter account of one that belongs to a transfer."""
+HELD = ("transit", "fees")
+"""Counter accounts whose money is still in the bank; cash is the world outside."""
 
 
 @dataclass(slots=True)
@@ -78,6 +93,7 @@ class TransferRow:
     source: str
     target: str
     amount_minor: int
+    fee_minor: int
     currency: str
     status: str
     reason: str | None
@@ -130,24 +146,24 @@ def _apply(tables: Tables, journaled: Journaled) -> None:
             tables.accounts[event.account] = AccountRow(
                 event.account, event.owner, event.currency, 0, "open", event.limit_minor, at, at
             )
-        case Deposited() | Withdrawn() | WithdrawalReversed() as event:
+        case Deposited() | Withdrawn() | WithdrawalReversed() | FeeCharged() | FeeRefunded() as event:
             _move(tables, event, journaled)
         case AccountFrozen() | AccountUnfrozen() | AccountClosed() as event:
             account = tables.accounts[event.account]
             account.status = {AccountFrozen: "frozen", AccountUnfrozen: "open", AccountClosed: "closed"}[type(event)]
             account.updated_at = journaled.at
+        case PayeeBlocked() | PayeeUnblocked() | TransferScreened():
+            pass  # no table shows it
         case _:
             _transfer(tables, journaled)
 
 
 def _move(tables: Tables, event: Movement, journaled: Journaled) -> None:
-    kind, sign = {Deposited: ("deposit", 1), Withdrawn: ("withdrawal", -1), WithdrawalReversed: ("reversal", 1)}[
-        type(event)
-    ]
+    kind, sign, counter = KINDS[type(event)]
+    counter = counter if event.transfer else "cash"
     account = tables.accounts[event.account]
     account.balance_minor += sign * event.amount_minor
     account.updated_at = journaled.at
-    counter = "transit" if event.transfer else "cash"
     for line, (name, amount) in enumerate(((event.account, event.amount_minor), (counter, -event.amount_minor))):
         key = (journaled.partition, journaled.seq, line)
         tables.entries[key] = EntryRow(
@@ -170,6 +186,7 @@ def _transfer(tables: Tables, journaled: Journaled) -> None:
                 source=event.source,
                 target=event.target,
                 amount_minor=event.amount_minor,
+                fee_minor=event.fee_minor,
                 currency=event.currency,
                 status="requested",
                 reason=None,
@@ -189,13 +206,31 @@ def _transfer(tables: Tables, journaled: Journaled) -> None:
 
 
 def money(tables: Tables) -> dict[str, int]:
-    """By currency, in minor units: what the accounts hold and what is in transit between them."""
+    """By currency, in minor units: what the accounts hold, what is in transit between them, and the fees."""
     found: Counter[str] = Counter()
     for account in tables.accounts.values():
         found[account.currency] += account.balance_minor
     for entry in tables.entries.values():
-        if entry.line == 1 and entry.account == "transit":
+        if entry.line == 1 and entry.account in HELD:
             found[entry.currency] += entry.amount_minor
+    return dict(found)
+
+
+def fees(tables: Tables) -> dict[str, int]:
+    """By currency, in minor units: what the bank has charged and not refunded."""
+    found: Counter[str] = Counter()
+    for entry in tables.entries.values():
+        if entry.line == 1 and entry.account == "fees":
+            found[entry.currency] += entry.amount_minor
+    return dict(found)
+
+
+def fees_due(tables: Tables) -> dict[str, int]:
+    """By currency, in minor units: what the completed transfers cost.  Once all have ended, it is the `fees`."""
+    found: Counter[str] = Counter()
+    for transfer in tables.transfers.values():
+        if transfer.status == "completed":
+            found[transfer.currency] += transfer.fee_minor
     return dict(found)
 
 

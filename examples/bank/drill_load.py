@@ -10,7 +10,6 @@ from google.protobuf.message import Message
 from bank import checks
 from bank.app import app
 from bank.v1.commands_pb2 import Deposit, OpenAccount, Transfer, Withdraw
-from bank.v1.events_pb2 import Deposited, WithdrawalReversed, Withdrawn
 from bank.v1.queries_pb2 import GetStatement
 from bennu.drill.calls import OK, Call
 from bennu.drill.journals import Journal
@@ -23,8 +22,8 @@ TRANSFERS = 0.1
 """Share of transfers, which one aggregate takes down; ..."""
 REFUSED = 0.05
 """... of withdrawals that no account can bear; the rest are pairs."""
-MOVEMENTS: Mapping[str, tuple[type[Deposited | Withdrawn | WithdrawalReversed], int]] = {
-    kind.DESCRIPTOR.full_name: (kind, sign) for kind, sign in ((Deposited, 1), (Withdrawn, -1), (WithdrawalReversed, 1))
+MOVEMENTS: Mapping[str, tuple[type[checks.Movement], int]] = {
+    kind.DESCRIPTOR.full_name: (kind, sign) for kind, (_, sign, _) in checks.KINDS.items()
 }
 """Events that change a balance, and in which direction."""
 

@@ -8,6 +8,8 @@ from bank.v1.events_pb2 import (
     AccountOpened,
     AccountUnfrozen,
     Deposited,
+    FeeCharged,
+    FeeRefunded,
     TransferCompleted,
     TransferFailed,
     TransferRequested,
@@ -18,6 +20,7 @@ from bennu.domain import BIGINT, TEXT, TIMESTAMP, Column, EventMeta, Projection,
 
 CASH = "cash"
 TRANSIT = "transit"
+FEES = "fees"
 
 ACCOUNTS = Table(
     "accounts",
@@ -42,12 +45,12 @@ ENTRIES = Table(
     columns=(
         Column("partition", BIGINT, comment="partition of the account"),
         Column("seq", BIGINT, comment="number of the event in the partition"),
-        Column("line", BIGINT, comment="0: the account's line; 1: the counter account's, cash or transit"),
-        Column("account", TEXT, comment="on line 1 the counter account: cash (the world outside) or transit"),
+        Column("line", BIGINT, comment="0: the account's line; 1: the counter account's"),
+        Column("account", TEXT, comment="on line 1 the counter account: cash (the world outside), transit or fees"),
         Column("currency", TEXT, comment="three capital letters"),
         Column("amount_minor", BIGINT, comment="signed, in minor units of the currency"),
         Column("transfer", TEXT, nullable=True, comment="the transfer it belongs to; NULL for cash"),
-        Column("kind", TEXT, comment="deposit, withdrawal or reversal"),
+        Column("kind", TEXT, comment="deposit, withdrawal, reversal, fee or refund"),
         Column("command_id", TEXT, comment="id of the command that moved the money"),
         Column("recorded_at", TIMESTAMP, comment="journaled time"),
     ),
@@ -62,6 +65,7 @@ TRANSFERS = Table(
         Column("source", TEXT, comment="account it comes from"),
         Column("target", TEXT, comment="account it goes to"),
         Column("amount_minor", BIGINT, comment="in minor units of the currency"),
+        Column("fee_minor", BIGINT, comment="what it costs beside the amount, or would have if it had not failed"),
         Column("currency", TEXT, comment="three capital letters"),
         Column("status", TEXT, comment="requested, completed or failed"),
         Column("reason", TEXT, nullable=True, comment="the rejection that made it fail, such as insufficient_funds"),
@@ -74,9 +78,10 @@ TRANSFERS = Table(
 class Line(NamedTuple):
     """One line of the ledger, as seen from the account that the event is about."""
 
-    event: Deposited | Withdrawn | WithdrawalReversed
+    event: Deposited | Withdrawn | WithdrawalReversed | FeeCharged | FeeRefunded
     kind: str
     amount_minor: int
+    counter: str
 
 
 class Ledger(Projection):
@@ -101,15 +106,23 @@ class Ledger(Projection):
 
     @projects
     def deposited(self, event: Deposited, rows: Rows, meta: EventMeta) -> None:
-        moved(Line(event, "deposit", event.amount_minor), rows, meta=meta)
+        moved(Line(event, "deposit", event.amount_minor, outside(event)), rows, meta=meta)
 
     @projects
     def withdrawn(self, event: Withdrawn, rows: Rows, meta: EventMeta) -> None:
-        moved(Line(event, "withdrawal", -event.amount_minor), rows, meta=meta)
+        moved(Line(event, "withdrawal", -event.amount_minor, outside(event)), rows, meta=meta)
 
     @projects
     def reversed(self, event: WithdrawalReversed, rows: Rows, meta: EventMeta) -> None:
-        moved(Line(event, "reversal", event.amount_minor), rows, meta=meta)
+        moved(Line(event, "reversal", event.amount_minor, TRANSIT), rows, meta=meta)
+
+    @projects
+    def charged(self, event: FeeCharged, rows: Rows, meta: EventMeta) -> None:
+        moved(Line(event, "fee", -event.amount_minor, FEES), rows, meta=meta)
+
+    @projects
+    def refunded(self, event: FeeRefunded, rows: Rows, meta: EventMeta) -> None:
+        moved(Line(event, "refund", event.amount_minor, FEES), rows, meta=meta)
 
     @projects
     def frozen(self, event: AccountFrozen, rows: Rows, meta: EventMeta) -> None:
@@ -131,6 +144,7 @@ class Ledger(Projection):
             source=event.source,
             target=event.target,
             amount_minor=event.amount_minor,
+            fee_minor=event.fee_minor,
             currency=event.currency,
             status="requested",
             requested_at=meta.recorded_at_us,
@@ -151,15 +165,19 @@ class Ledger(Projection):
         )
 
 
+def outside(event: Deposited | Withdrawn) -> str:
+    """The counter account of money that comes or goes."""
+    return TRANSIT if event.transfer else CASH
+
+
 def moved(line: Line, rows: Rows, *, meta: EventMeta) -> None:
     """The account's new balance, its line, and the counter account's line with the opposite sign."""
     event = line.event
     rows.update(
         "accounts", {"account": event.account}, balance_minor=event.balance_minor, updated_at=meta.recorded_at_us
     )
-    counter = TRANSIT if event.transfer else CASH
     for number, (account, amount_minor) in enumerate(
-        ((event.account, line.amount_minor), (counter, -line.amount_minor))
+        ((event.account, line.amount_minor), (line.counter, -line.amount_minor))
     ):
         rows.append(
             "entries",

@@ -1,4 +1,9 @@
-"""A transfer: an aggregate that is asked for and ends, and the saga that carries it out between the two."""
+"""A transfer: an aggregate that is asked for and ends, its tariff, and the saga that carried it out at first.
+
+That saga, of version 1, ends what began with it; new transfers begin with the one in `bank.transfer_v2`.
+"""
+
+from typing import ClassVar
 
 from bank.v1.commands_pb2 import (
     CompleteTransfer,
@@ -21,15 +26,30 @@ NEVER, REQUESTED, COMPLETED, FAILED = (
 )
 
 
-class Transfer(State):
-    """What was asked for, and how far it got."""
+FREE_BELOW_MINOR = 500_000
+"""A transfer of less costs nothing, in whatever currency; ..."""
+FEE_PER_MILLE = 1
+"""... of one of so much or more, the fee is so many thousandths, rounded down."""
+SCREENED_FROM_MINOR = 1_000_000
+"""The payee of a transfer of so much or more is looked at."""
 
+
+class Transfer(State):
+    """What was asked for, what it costs, and how far it got."""
+
+    state_version: ClassVar[int] = 2
     status: int = NEVER
     source: str = ""
     target: str = ""
     amount_minor: int = 0
     currency: str = ""
     reason: str = ""
+    fee_minor: int = 0
+
+
+def fee_of(amount_minor: int) -> int:
+    """What a transfer of so much costs today.  Its event says what it costs for ever, so the tariff may change."""
+    return amount_minor * FEE_PER_MILLE // 1_000 if amount_minor >= FREE_BELOW_MINOR else 0
 
 
 class TransferRules(Aggregate[Transfer]):
@@ -47,6 +67,8 @@ class TransferRules(Aggregate[Transfer]):
             target=command.target,
             amount_minor=command.amount_minor,
             currency=command.currency,
+            fee_minor=fee_of(command.amount_minor),
+            screened=command.amount_minor >= SCREENED_FROM_MINOR,
         )
 
     @decides
@@ -68,6 +90,7 @@ class TransferRules(Aggregate[Transfer]):
         state.target = event.target
         state.amount_minor = event.amount_minor
         state.currency = event.currency
+        state.fee_minor = event.fee_minor
 
     @evolves
     def completed(self, state: Transfer, event: TransferCompleted) -> None:
@@ -90,6 +113,7 @@ class TransferRules(Aggregate[Transfer]):
             currency=state.currency,
             status=TransferStatus.ValueType(state.status),
             reason=state.reason,
+            fee_minor=state.fee_minor,
         )
 
 
@@ -115,7 +139,7 @@ def deposit(asked: TransferRequested) -> DepositForTransfer:
 
 
 class TransferSaga(Saga[TransferRequested]):
-    """Withdraw, then deposit; what a refused deposit leaves in transit goes back."""
+    """Withdraw, then deposit; what a refused deposit leaves in transit goes back.  It knows no fees."""
 
     steps = (
         Step("withdraw", withdraw, compensation=reverse, timeout_ms=60_000),

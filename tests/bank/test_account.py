@@ -5,11 +5,13 @@ from google.protobuf.message import Message
 
 from bank.account import CLOSED, FROZEN, MAX_BALANCE_MINOR, OPEN, Account, AccountRules
 from bank.v1.commands_pb2 import (
+    ChargeFee,
     CloseAccount,
     Deposit,
     DepositForTransfer,
     FreezeAccount,
     OpenAccount,
+    RefundFee,
     ReverseWithdrawal,
     UnfreezeAccount,
     Withdraw,
@@ -21,6 +23,8 @@ from bank.v1.events_pb2 import (
     AccountOpened,
     AccountUnfrozen,
     Deposited,
+    FeeCharged,
+    FeeRefunded,
     WithdrawalReversed,
     Withdrawn,
 )
@@ -38,6 +42,7 @@ MOVEMENTS = (
     Withdraw(account="a", amount_minor=1, currency="EUR"),
     DepositForTransfer(account="a", transfer="t", amount_minor=1, currency="EUR"),
     WithdrawForTransfer(account="a", transfer="t", amount_minor=1, currency="EUR"),
+    ChargeFee(account="a", transfer="t", amount_minor=1, currency="EUR"),
 )
 """One command of each kind that moves money, and that a usable account with money in it accepts."""
 
@@ -69,6 +74,16 @@ def withdrawn(amount_minor: int, balance_minor: int, transfer: str = "") -> With
 def reversal(amount_minor: int) -> ReverseWithdrawal:
     """The command that gives back what a failed transfer took."""
     return ReverseWithdrawal(account="a", transfer="t", amount_minor=amount_minor, currency="EUR")
+
+
+def charged(amount_minor: int, balance_minor: int) -> FeeCharged:
+    """A transfer cost so much."""
+    return FeeCharged(account="a", amount_minor=amount_minor, currency="EUR", balance_minor=balance_minor, transfer="t")
+
+
+def refund(amount_minor: int) -> RefundFee:
+    """The command that gives back the fee of a failed transfer."""
+    return RefundFee(account="a", transfer="t", amount_minor=amount_minor, currency="EUR")
 
 
 def test_an_account_is_opened_once() -> None:
@@ -146,9 +161,27 @@ def test_a_reversal_gives_back_whatever_became_of_the_account(since: tuple[Messa
     account(*taken).when(reversal(100)).then(given_back).then_state(balance_minor=100, debited_minor=0, movements=3)
 
 
+def test_a_fee_is_a_debit_that_is_known_as_one() -> None:
+    """It comes out of the balance, down to nothing, and is summed up by itself."""
+    command = ChargeFee(account="a", transfer="t", amount_minor=4, currency="EUR")
+    holding(10).when(command).then(charged(4, 6)).then_state(balance_minor=6, debited_minor=4, fees_minor=4)
+    holding(4).when(command).then_state(balance_minor=0)
+    holding(3).when(command).then_rejected("insufficient_funds")
+
+
+@pytest.mark.parametrize("since", [(), (FROZE,), (SHUT,)], ids=["open", "frozen", "closed"])
+def test_a_fee_is_refunded_whatever_became_of_the_account(since: tuple[Message, ...]) -> None:
+    """As a reversal: also beyond a limit, and never beyond what a balance can be."""
+    paid = (LIMITED, deposited(100, 100), charged(10, 90), deposited(10, 100), *since)
+    refunded = FeeRefunded(account="a", amount_minor=10, currency="EUR", balance_minor=110, transfer="t")
+    account(*paid).when(refund(10)).then(refunded).then_state(balance_minor=110, debited_minor=0, fees_minor=0)
+    holding(MAX_BALANCE_MINOR).when(refund(1)).then_rejected("balance_overflow")
+
+
 def test_nothing_is_given_back_to_nobody() -> None:
-    """A reversal for an account that was never opened is refused."""
+    """A reversal or a refund for an account that was never opened is refused."""
     account().when(reversal(1)).then_rejected("account_unknown")
+    account().when(refund(1)).then_rejected("account_unknown")
 
 
 def test_only_a_usable_account_can_be_frozen() -> None:
@@ -193,16 +226,17 @@ def test_an_account_shows_itself() -> None:
 
 
 def test_a_statement_sums_up_the_turnover() -> None:
-    """A reversed withdrawal counts as a movement, and not as money that went out."""
+    """A reversed withdrawal counts as a movement, and not as money that went out; fees went out."""
     history = (
         OPENED,
         deposited(60, 60),
         withdrawn(20, 40, "t"),
         WithdrawalReversed(account="a", amount_minor=20, currency="EUR", balance_minor=60, transfer="t"),
         withdrawn(5, 55),
+        charged(3, 52),
     )
     statement = StatementView(
-        account="a", currency="EUR", balance_minor=55, movements=4, credited_minor=60, debited_minor=5
+        account="a", currency="EUR", balance_minor=52, movements=5, credited_minor=60, debited_minor=8, fees_minor=3
     )
     account(*history).when_asked(GetStatement(account="a")).then_answers(statement)
     account().when_asked(GetStatement(account="a")).then_rejected("account_unknown")

@@ -1,10 +1,19 @@
-"""The rules of a transfer as its initiator sees it, and the steps that carry it out."""
+"""The rules of a transfer as its initiator sees it, and the steps that carried it out in version 1."""
 
 import pytest
 from google.protobuf.message import Message
 
 from bank import transfer as rules
-from bank.transfer import COMPLETED, FAILED, REQUESTED, TransferRules, TransferSaga
+from bank.transfer import (
+    COMPLETED,
+    FAILED,
+    FREE_BELOW_MINOR,
+    REQUESTED,
+    SCREENED_FROM_MINOR,
+    TransferRules,
+    TransferSaga,
+    fee_of,
+)
 from bank.v1.commands_pb2 import (
     CompleteTransfer,
     DepositForTransfer,
@@ -42,6 +51,40 @@ def test_nothing_is_transferred_to_where_it_is() -> None:
     """Source and target must differ."""
     to_itself = Transfer(transfer="t", source="a", target="a", amount_minor=7, currency="EUR")
     transfer().when(to_itself).then_rejected("same_account")
+
+
+def event(amount_minor: int) -> TransferRequested:
+    """That a transfer of so much was requested."""
+    command = Transfer(transfer="t", source="a", target="b", amount_minor=amount_minor, currency="EUR")
+    decided = transfer().when(command).outcome
+    assert isinstance(decided, TransferRequested)
+    return decided
+
+
+def test_the_payee_of_a_large_transfer_is_screened() -> None:
+    """From a certain amount on; the event says so."""
+    assert [event(SCREENED_FROM_MINOR + more).screened for more in (-1, 0, 1)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "fee_minor"),
+    [(1, 0), (FREE_BELOW_MINOR - 1, 0), (FREE_BELOW_MINOR, 500), (FREE_BELOW_MINOR + 999, 500), (10**15, 10**12)],
+)
+def test_a_transfer_costs_what_the_tariff_says(amount_minor: int, fee_minor: int) -> None:
+    """A small one nothing, others a thousandth, rounded down; the event says so, and so does the view."""
+    assert fee_of(amount_minor) == fee_minor
+    asked = event(amount_minor)
+    assert asked.fee_minor == fee_minor
+    transfer(asked).when(CompleteTransfer(transfer="t")).then_state(fee_minor=fee_minor)
+    shown = view(TransferStatus.TRANSFER_STATUS_REQUESTED)
+    shown.amount_minor, shown.fee_minor = amount_minor, fee_minor
+    transfer(asked).when_asked(GetTransfer(transfer="t")).then_answers(shown)
+
+
+def test_a_transfer_keeps_the_fee_that_it_was_asked_for_with() -> None:
+    """Whatever the tariff says today: one from before there were fees is free."""
+    asked = TransferRequested(transfer="t", source="a", target="b", amount_minor=10**9, currency="EUR")
+    transfer(asked).when(CompleteTransfer(transfer="t")).then(DONE).then_state(fee_minor=0)
 
 
 def test_a_requested_transfer_completes() -> None:

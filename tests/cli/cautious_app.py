@@ -1,6 +1,7 @@
 """A bank whose transfers look twice before they deposit, and can't go on where the amount is 13."""
 
 from bank.account import AccountRules
+from bank.screening import ScreeningRules
 from bank.transfer import TransferRules, deposit, reverse, withdraw
 from bank.v1 import bank_pb2
 from bank.v1.commands_pb2 import CompleteTransfer, FailTransfer
@@ -55,5 +56,10 @@ class Everything(Saga[TransferRequested]):
 
 
 _service = bank_pb2.DESCRIPTOR.services_by_name["Bank"]
-app = App("bank", service=_service, aggregates=(AccountRules, TransferRules), sagas=(CautiousTransfer,))
-readable = App("bank", service=_service, aggregates=(AccountRules, TransferRules), sagas=(CautiousTransfer, Everything))
+app = App("bank", service=_service, aggregates=(AccountRules, TransferRules, ScreeningRules), sagas=(CautiousTransfer,))
+readable = App(
+    "bank",
+    service=_service,
+    aggregates=(AccountRules, TransferRules, ScreeningRules),
+    sagas=(CautiousTransfer, Everything),
+)

@@ -256,7 +256,7 @@ def test_an_unknown_command_is_named_with_those_there_are(bennu: Shell) -> None:
     for name in ("bank.v1.Reverse", "bank.v1.WithdrawForTransfer"):
         ended = bennu("repair", "--app", BANK, "--command", name, "--json", "{}", *WHO)
         assert ended.code == 2
-        assert f"{name} is not a command of bank; there are bank.v1.CloseAccount" in ended.error
+        assert f"{name} is not a command of bank; there are bank.v1.BlockPayee" in ended.error
 
 
 def test_a_value_that_validation_refuses_is_named(bennu: Shell, server: Server, repairs: str) -> None:

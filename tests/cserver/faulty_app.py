@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bank.account import Account, AccountRules
+from bank.screening import ScreeningRules
 from bank.transfer import TransferRules
 from bank.v1 import bank_pb2
 from bank.v1.commands_pb2 import Deposit
@@ -91,6 +92,6 @@ def raised() -> AccountView:
 
 UNANSWERABLE: dict[str, Callable[[], AccountView]] = {"query-raises": raised, "query-nothing": no_view}
 
-AGGREGATES: Sequence[Any] = (FaultyRules, TransferRules)
+AGGREGATES: Sequence[Any] = (FaultyRules, TransferRules, ScreeningRules)
 
 app = App("bank", service=bank_pb2.DESCRIPTOR.services_by_name["Bank"], aggregates=AGGREGATES)

@@ -10,9 +10,11 @@ from unittest import mock
 
 import pytest
 
+from bank import transfer_v2
 from bank.account import AccountRules
 from bank.app import app as bank
-from bank.scenarios import all_money_is_there
+from bank.scenarios import BLOCKED, all_money_is_there
+from bank.screening import ScreeningRules
 from bank.transfer import TransferRules, TransferSaga, deposit, reverse, withdraw
 from bank.v1 import bank_pb2
 from bank.v1.commands_pb2 import (
@@ -24,7 +26,7 @@ from bank.v1.commands_pb2 import (
     WithdrawForTransfer,
 )
 from bank.v1.events_pb2 import TransferRequested
-from bennu.domain import App, Saga, Scenario, Step
+from bennu.domain import NOTHING, App, Parallel, Saga, Scenario, Step
 from bennu.explore.world import Event, Model, World
 from bennu.replica.leader import Replica
 from bennu_cserver import command_loop, deciding
@@ -82,7 +84,13 @@ THREE = Scenario(
 def app_of(saga: type[Saga[Any]]) -> App:
     """The bank with this saga alone."""
     service = bank_pb2.DESCRIPTOR.services_by_name["Bank"]
-    return App("bank", service=service, aggregates=(AccountRules, TransferRules), sagas=(saga,), scenarios=(THREE,))
+    return App(
+        "bank",
+        service=service,
+        aggregates=(AccountRules, TransferRules, ScreeningRules),
+        sagas=(saga,),
+        scenarios=(THREE,),
+    )
 
 
 def three() -> Model:
@@ -103,11 +111,21 @@ def test_a_right_saga_is_right_on_every_path() -> None:
     assert set(found.ends) == {"completed", "compensated"}
 
 
-def test_the_banks_transfer_is_right() -> None:
-    """As `bennu explore bank.app:app Transfer` has it."""
-    found = explored(transfer(), faults=1, samples=50)
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("Transfer", {"completed", "compensated"}),
+        ("Large", {"completed", "compensated"}),
+        ("Blocked", {"compensated"}),
+        ("Poor", {"compensated"}),
+    ],
+)
+def test_the_banks_transfer_is_right(name: str, ends: set[str]) -> None:
+    """As `bennu explore bank.app:app Transfer` has it, and with a fee and a fraud check beside the withdrawal."""
+    found = explored(Model(bank, bank.scenarios[name], 2), faults=1, samples=50)
     assert found.failures == []
     assert found.complete
+    assert set(found.ends) == ends
 
 
 # --- planted mistakes
@@ -227,7 +245,7 @@ def test_a_rule_that_never_undoes_is_found() -> None:
         steps = (Step("withdraw", withdraw, compensation=one_less, timeout_ms=60_000), Step("deposit", deposit))
 
     found = explored(Model(app_of(Forgetful), THREE, 2), faults=1)
-    assert any("check: 100 was paid in, 99 is on the accounts" in why for why, _ in found.failures)
+    assert any("check: 100 was paid in, 99 is on the accounts or paid in fees" in why for why, _ in found.failures)
 
 
 def test_a_path_can_be_gone_again() -> None:
@@ -246,7 +264,24 @@ def test_a_path_can_be_gone_again() -> None:
     asyncio.run(life())
 
 
+def test_what_is_never_refunded_is_found() -> None:
+    """A planted mistake in version 2: the fee of a transfer to a blocked payee stays with the bank."""
+
+    class Greedy(transfer_v2.TransferSaga):
+        steps = (
+            Parallel(
+                Step("withdraw", withdraw, compensation=reverse),
+                Step("fee", transfer_v2.charge, compensation=NOTHING),
+                Step("screening", transfer_v2.screen, compensation=NOTHING),
+            ),
+            Step("deposit", deposit),
+        )
+
+    found = explored(Model(app_of(Greedy), BLOCKED, 2), faults=0)
+    assert any("check: bob has 0 and the bank 1000" in why for why, _ in found.failures)
+
+
 def test_all_of_the_banks_saga_is_found_by_its_name() -> None:
     """The app knows its scenarios."""
-    assert set(bank.scenarios) == {"Transfer"}
-    assert [type(saga) for saga in bank.sagas] == [TransferSaga]
+    assert set(bank.scenarios) == {"Transfer", "Large", "Blocked", "Poor"}
+    assert [type(saga) for saga in bank.sagas] == [TransferSaga, transfer_v2.TransferSaga]

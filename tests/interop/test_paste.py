@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from bank.account import AccountRules
 from bank.app import app as bank
+from bank.screening import ScreeningRules
 from bank.transfer import TransferRules
 from bank.v1.commands_pb2 import OpenAccount
 from bennu.cli.paste import grpcurl_example, psql_example
@@ -23,7 +24,7 @@ AWKWARD = ("O'Hara", 'say "hi" $HOME `id`', "Çelik \\ Söhne", "two\nlines")
 def test_grpcurl_gets_the_example_as_it_is(owner: str) -> None:
     """A shell hands grpcurl the JSON of exactly the app's example."""
     example = OpenAccount(account="a", owner=owner, currency="EUR")
-    app = App("bank", service=bank.service, aggregates=(AccountRules, TransferRules), example=example)
+    app = App("bank", service=bank.service, aggregates=(AccountRules, TransferRules, ScreeningRules), example=example)
     program, plaintext, flag, content, address, method = shlex.split(grpcurl_example(app, "127.0.0.1:1"))
     assert (program, plaintext, flag) == ("grpcurl", "-plaintext", "-d")
     assert json_format.Parse(content, OpenAccount()) == example

@@ -14,9 +14,14 @@ from bank.v1.events_pb2 import (
     AccountOpened,
     AccountUnfrozen,
     Deposited,
+    FeeCharged,
+    FeeRefunded,
+    PayeeBlocked,
+    PayeeUnblocked,
     TransferCompleted,
     TransferFailed,
     TransferRequested,
+    TransferScreened,
     WithdrawalReversed,
     Withdrawn,
 )
@@ -27,6 +32,14 @@ Rows = dict[str, dict[tuple[Any, ...], Row]]
 """The rows of each table, by their keys."""
 
 START_US = 1_700_000_000_123_457
+MOVEMENTS = (
+    ("deposit", Deposited, 1, "transit"),
+    ("withdrawal", Withdrawn, -1, "transit"),
+    ("reversal", WithdrawalReversed, 1, "transit"),
+    ("fee", FeeCharged, -1, "fees"),
+    ("refund", FeeRefunded, 1, "fees"),
+)
+"""Kind, event, sign, and the counter account of one that belongs to a transfer, which the first two need not."""
 
 
 def at(recorded_at_us: int) -> datetime:
@@ -56,7 +69,7 @@ class Bank:
         return Entry(command_id, events)
 
     def _event(self, command_id: str) -> Message:
-        makers: list[Callable[[str], Message]] = [self._open, self._request]
+        makers: list[Callable[[str], Message]] = [self._open, self._request, self._screening]
         if self.tables["accounts"]:
             makers += [self._move] * 8 + [self._status]
         if self.tables["transfers"]:
@@ -82,14 +95,13 @@ class Bank:
 
     def _move(self, command_id: str) -> Message:
         account, amount = self._account(), self.random.randrange(1, 1000)
-        kind, make, sign = self.random.choice(
-            (("deposit", Deposited, 1), ("withdrawal", Withdrawn, -1), ("reversal", WithdrawalReversed, 1))
-        )
-        transfer = f"t{self.random.randrange(5)}" if kind == "reversal" or self.random.random() < 0.5 else ""
+        kind, make, sign, counter = self.random.choice(MOVEMENTS)
+        may_be_cash = kind in ("deposit", "withdrawal")
+        transfer = "" if may_be_cash and self.random.random() < 0.5 else f"t{self.random.randrange(5)}"
         account["balance_minor"] += sign * amount
         account["updated_at"] = at(self.clock_us)
         line = {"transfer": transfer or None, "kind": kind, "command_id": command_id, "currency": "EUR"}
-        counter = "transit" if transfer else "cash"
+        counter = counter if transfer else "cash"
         for number, (name, signed) in enumerate(((account["account"], sign * amount), (counter, -sign * amount))):
             key = (self.partition, self.seq, number)
             self.tables["entries"][key] = line | {
@@ -119,9 +131,16 @@ class Bank:
     def _request(self, _command_id: str) -> Message:
         name = f"t{self.partition}-{len(self.tables['transfers'])}"
         said: Row = {"transfer": name, "source": "a", "target": "b", "amount_minor": 5, "currency": "EUR"}
+        said["fee_minor"] = self.random.choice((0, 3))
         ends = {"status": "requested", "reason": None, "requested_at": at(self.clock_us), "ended_at": None}
         self.tables["transfers"][(name,)] = said | ends
         return TransferRequested(**said)
+
+    def _screening(self, _command_id: str) -> Message:
+        """What no table shows."""
+        if self.random.random() < 0.5:
+            return TransferScreened(payee="b", transfer="t0", amount_minor=5, currency="EUR")
+        return self.random.choice((PayeeBlocked, PayeeUnblocked))(payee="b", reason="because")
 
     def _end(self, _command_id: str) -> Message:
         transfer = self.random.choice(list(self.tables["transfers"].values()))

@@ -10,6 +10,7 @@ import pytest
 from bank.account import AccountRules
 from bank.app import app
 from bank.projections import Ledger
+from bank.screening import ScreeningRules
 from bank.transfer import TransferRules
 from bennu.domain import App, Projection
 from bennu.errors import Final
@@ -30,7 +31,9 @@ from tests.qserver.serving import TIMEOUT_S
 
 def bank_with(*projections: type[Projection]) -> App:
     """The bank, shown by other projections."""
-    return App("bank", service=app.service, aggregates=(AccountRules, TransferRules), projections=projections)
+    return App(
+        "bank", service=app.service, aggregates=(AccountRules, TransferRules, ScreeningRules), projections=projections
+    )
 
 
 LEDGER = bank_with(Ledger)

@@ -4,7 +4,9 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from random import Random
 
-from bank.checks import SHOWN_DIFFERENCES, AccountRow, Tables, differences, entry_sums, money, recompute
+import pytest
+
+from bank.checks import SHOWN_DIFFERENCES, AccountRow, Tables, differences, entry_sums, fees, fees_due, money, recompute
 from bennu.log.memory import MemoryBroker, MemoryLog
 from tests.journal_writer import Entry, JournalWriter
 from tests.qserver.history import Bank
@@ -28,8 +30,8 @@ def test_two_folds_agree() -> None:
     assert as_rows(tables) == bank.tables
 
 
-def test_money_is_accounts_and_transit() -> None:
-    """Entries sum to zero, and what left cash is in accounts and transit, for each currency."""
+def test_money_is_accounts_transit_and_fees() -> None:
+    """Entries sum to zero, and what left cash is in accounts, in transit and in fees, for each currency."""
     _, tables = ledger(2)
     cash = sum(row.amount_minor for row in tables.entries.values() if row.line == 1 and row.account == "cash")
     assert cash
@@ -37,14 +39,29 @@ def test_money_is_accounts_and_transit() -> None:
     assert entry_sums(tables) == {"EUR": 0}
 
 
-def test_an_account_may_be_called_transit() -> None:
-    """Only counter lines are in transit: an account of that name is an account."""
+@pytest.mark.parametrize("name", ["transit", "fees"])
+def test_an_account_may_be_called_as_a_counter_account(name: str) -> None:
+    """Only counter lines are in transit, or fees: an account of that name is an account."""
     _, tables = ledger(3)
-    before = money(tables)
+    before = money(tables), fees(tables)
     for row in tables.entries.values():
         if row.line == 0:
-            row.account = "transit"
-    assert money(tables) == before
+            row.account = name
+    assert (money(tables), fees(tables)) == before
+
+
+def test_fees_are_what_was_charged_and_not_refunded() -> None:
+    """And what completed transfers cost is said by themselves."""
+    _, tables = ledger(6)
+    charged, refunded = (
+        sum(abs(row.amount_minor) for row in tables.entries.values() if (row.kind, row.line) == (kind, 0))
+        for kind in ("fee", "refund")
+    )
+    assert charged
+    assert refunded
+    assert fees(tables) == {"EUR": charged - refunded}
+    completed = [row.fee_minor for row in tables.transfers.values() if row.status == "completed"]
+    assert fees_due(tables) == {"EUR": sum(completed)}
 
 
 def test_each_difference_is_named() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from bank.account import AccountRules
+from bank.screening import ScreeningRules
 from bank.transfer import TransferRules, TransferSaga, deposit, reverse, withdraw
 from bank.v1 import bank_pb2
 from bank.v1.commands_pb2 import CompleteTransfer, FailTransfer
@@ -44,7 +45,7 @@ LATER_US = NOW_US + 60_000_000
 def app_with(*sagas: type[Saga[Any]], upcasters: Sequence[Callable[[Any], Message]] = ()) -> App:
     """The bank with these sagas."""
     service = bank_pb2.DESCRIPTOR.services_by_name["Bank"]
-    rules = (AccountRules, TransferRules)
+    rules = (AccountRules, TransferRules, ScreeningRules)
     return App("bank", service=service, aggregates=rules, sagas=sagas, upcasters=upcasters)
 
 

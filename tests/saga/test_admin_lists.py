@@ -33,8 +33,8 @@ async def seen_in_lists(world: World) -> None:
     everybody = [f"TransferSaga:{name}" for name in "tuv"]
     t, u, v = everybody
     assert await listed(world) == everybody
-    assert await listed(world, definition="TransferSaga", version=1) == everybody
-    assert await listed(world, version=2) == []
+    assert await listed(world, definition="TransferSaga", version=2) == everybody
+    assert await listed(world, version=1) == []
     assert await listed(world, standings=[RUNNING]) == [t, v]
     assert await listed(world, standings=[RUNNING, pb.SAGA_STANDING_COMPENSATING]) == everybody
     assert await listed(world, id_prefix="u") == await listed(world, id_prefix=u) == [u]
@@ -82,7 +82,8 @@ async def in_full(world: World) -> None:
     await unanswered(world, "t")
     view = await world.saga.admin.show(pb.ShowSaga(saga_id=T))
     said = await world.saga.admin.explain(pb.ExplainSaga(saga_id=T))
-    withdraw, deposit = view.steps
+    withdraw, fee, screening, deposit = view.steps
+    assert [each.phase for each in (fee, screening)] == [pb.SAGA_STEP_PHASE_LEFT_OUT] * 2
     assert (withdraw.name, withdraw.phase, withdraw.attempts) == ("withdraw", pb.SAGA_STEP_PHASE_ASKED, 1)
     assert withdraw.due_at_us == withdraw.since_us + SERVICE_LEVEL_S * 1_000_000
     assert withdraw.awaited.startswith("saga:TransferSaga:t:")

@@ -77,7 +77,7 @@ async def other_app(world: World) -> None:
     await world.until(lambda: bool(world.saga_records()["SagaStarted"]))
     right, wrong = world.saga, world.start_saga(definitions=Definitions(app_with(saga(DEPOSIT))))
     await wrong.gone()
-    with pytest.raises(BadSettings, match="1 sagas of TransferSaga, version 1, are under way"):
+    with pytest.raises(BadSettings, match="1 sagas of TransferSaga, version 2, are under way"):
         wrong.check()
     world.saga = right
     world.start_cserver()

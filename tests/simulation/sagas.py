@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bank.account import AccountRules
 from bank.app import app
+from bank.screening import ScreeningRules
 from bank.transfer import TransferRules, TransferSaga, deposit, reverse, withdraw
 from bank.v1.events_pb2 import (
     Deposited,
@@ -37,7 +38,12 @@ class HastyTransferSaga(TransferSaga):
 
 PATIENT = Definitions(app)
 HASTY = Definitions(
-    App("bank", service=app.service, aggregates=(AccountRules, TransferRules), sagas=(HastyTransferSaga,))
+    App(
+        "bank",
+        service=app.service,
+        aggregates=(AccountRules, TransferRules, ScreeningRules),
+        sagas=(HastyTransferSaga,),
+    )
 )
 
 

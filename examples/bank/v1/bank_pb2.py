@@ -27,7 +27,7 @@ from bank.v1 import events_pb2 as bank_dot_v1_dot_events__pb2
 from bank.v1 import queries_pb2 as bank_dot_v1_dot_queries__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x62\x61nk/v1/bank.proto\x12\x07\x62\x61nk.v1\x1a\x16\x62\x61nk/v1/commands.proto\x1a\x14\x62\x61nk/v1/events.proto\x1a\x15\x62\x61nk/v1/queries.proto2\xdd\x04\n\x04\x42\x61nk\x12;\n\x0bOpenAccount\x12\x14.bank.v1.OpenAccount\x1a\x16.bank.v1.AccountOpened\x12/\n\x07\x44\x65posit\x12\x10.bank.v1.Deposit\x1a\x12.bank.v1.Deposited\x12\x31\n\x08Withdraw\x12\x11.bank.v1.Withdraw\x1a\x12.bank.v1.Withdrawn\x12?\n\rFreezeAccount\x12\x16.bank.v1.FreezeAccount\x1a\x16.bank.v1.AccountFrozen\x12\x45\n\x0fUnfreezeAccount\x12\x18.bank.v1.UnfreezeAccount\x1a\x18.bank.v1.AccountUnfrozen\x12=\n\x0c\x43loseAccount\x12\x15.bank.v1.CloseAccount\x1a\x16.bank.v1.AccountClosed\x12\x39\n\x08Transfer\x12\x11.bank.v1.Transfer\x1a\x1a.bank.v1.TransferRequested\x12\x37\n\nGetAccount\x12\x13.bank.v1.GetAccount\x1a\x14.bank.v1.AccountView\x12=\n\x0cGetStatement\x12\x15.bank.v1.GetStatement\x1a\x16.bank.v1.StatementView\x12:\n\x0bGetTransfer\x12\x14.bank.v1.GetTransfer\x1a\x15.bank.v1.TransferViewb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x62\x61nk/v1/bank.proto\x12\x07\x62\x61nk.v1\x1a\x16\x62\x61nk/v1/commands.proto\x1a\x14\x62\x61nk/v1/events.proto\x1a\x15\x62\x61nk/v1/queries.proto2\xd7\x05\n\x04\x42\x61nk\x12;\n\x0bOpenAccount\x12\x14.bank.v1.OpenAccount\x1a\x16.bank.v1.AccountOpened\x12/\n\x07\x44\x65posit\x12\x10.bank.v1.Deposit\x1a\x12.bank.v1.Deposited\x12\x31\n\x08Withdraw\x12\x11.bank.v1.Withdraw\x1a\x12.bank.v1.Withdrawn\x12?\n\rFreezeAccount\x12\x16.bank.v1.FreezeAccount\x1a\x16.bank.v1.AccountFrozen\x12\x45\n\x0fUnfreezeAccount\x12\x18.bank.v1.UnfreezeAccount\x1a\x18.bank.v1.AccountUnfrozen\x12=\n\x0c\x43loseAccount\x12\x15.bank.v1.CloseAccount\x1a\x16.bank.v1.AccountClosed\x12\x39\n\x08Transfer\x12\x11.bank.v1.Transfer\x1a\x1a.bank.v1.TransferRequested\x12\x38\n\nBlockPayee\x12\x13.bank.v1.BlockPayee\x1a\x15.bank.v1.PayeeBlocked\x12>\n\x0cUnblockPayee\x12\x15.bank.v1.UnblockPayee\x1a\x17.bank.v1.PayeeUnblocked\x12\x37\n\nGetAccount\x12\x13.bank.v1.GetAccount\x1a\x14.bank.v1.AccountView\x12=\n\x0cGetStatement\x12\x15.bank.v1.GetStatement\x1a\x16.bank.v1.StatementView\x12:\n\x0bGetTransfer\x12\x14.bank.v1.GetTransfer\x1a\x15.bank.v1.TransferViewb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bank.v1.bank_pb2', _globals
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BANK']._serialized_start=101
-  _globals['_BANK']._serialized_end=706
+  _globals['_BANK']._serialized_end=828
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,16 @@ class BankStub:
                 request_serializer=bank_dot_v1_dot_commands__pb2.Transfer.SerializeToString,
                 response_deserializer=bank_dot_v1_dot_events__pb2.TransferRequested.FromString,
                 _registered_method=True)
+        self.BlockPayee = channel.unary_unary(
+                '/bank.v1.Bank/BlockPayee',
+                request_serializer=bank_dot_v1_dot_commands__pb2.BlockPayee.SerializeToString,
+                response_deserializer=bank_dot_v1_dot_events__pb2.PayeeBlocked.FromString,
+                _registered_method=True)
+        self.UnblockPayee = channel.unary_unary(
+                '/bank.v1.Bank/UnblockPayee',
+                request_serializer=bank_dot_v1_dot_commands__pb2.UnblockPayee.SerializeToString,
+                response_deserializer=bank_dot_v1_dot_events__pb2.PayeeUnblocked.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/bank.v1.Bank/GetAccount',
                 request_serializer=bank_dot_v1_dot_queries__pb2.GetAccount.SerializeToString,
@@ -135,6 +145,18 @@ class BankServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BlockPayee(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnblockPayee(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAccount(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -190,6 +212,16 @@ def add_BankServicer_to_server(servicer, server):
                     servicer.Transfer,
                     request_deserializer=bank_dot_v1_dot_commands__pb2.Transfer.FromString,
                     response_serializer=bank_dot_v1_dot_events__pb2.TransferRequested.SerializeToString,
+            ),
+            'BlockPayee': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockPayee,
+                    request_deserializer=bank_dot_v1_dot_commands__pb2.BlockPayee.FromString,
+                    response_serializer=bank_dot_v1_dot_events__pb2.PayeeBlocked.SerializeToString,
+            ),
+            'UnblockPayee': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnblockPayee,
+                    request_deserializer=bank_dot_v1_dot_commands__pb2.UnblockPayee.FromString,
+                    response_serializer=bank_dot_v1_dot_events__pb2.PayeeUnblocked.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -397,6 +429,60 @@ class Bank:
             '/bank.v1.Bank/Transfer',
             bank_dot_v1_dot_commands__pb2.Transfer.SerializeToString,
             bank_dot_v1_dot_events__pb2.TransferRequested.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockPayee(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bank.v1.Bank/BlockPayee',
+            bank_dot_v1_dot_commands__pb2.BlockPayee.SerializeToString,
+            bank_dot_v1_dot_events__pb2.PayeeBlocked.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnblockPayee(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bank.v1.Bank/UnblockPayee',
+            bank_dot_v1_dot_commands__pb2.UnblockPayee.SerializeToString,
+            bank_dot_v1_dot_events__pb2.PayeeUnblocked.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,8 @@ class BankStub:
     UnfreezeAccount: _grpc.UnaryUnaryMultiCallable[_commands_pb2.UnfreezeAccount, _events_pb2.AccountUnfrozen]
     CloseAccount: _grpc.UnaryUnaryMultiCallable[_commands_pb2.CloseAccount, _events_pb2.AccountClosed]
     Transfer: _grpc.UnaryUnaryMultiCallable[_commands_pb2.Transfer, _events_pb2.TransferRequested]
+    BlockPayee: _grpc.UnaryUnaryMultiCallable[_commands_pb2.BlockPayee, _events_pb2.PayeeBlocked]
+    UnblockPayee: _grpc.UnaryUnaryMultiCallable[_commands_pb2.UnblockPayee, _events_pb2.PayeeUnblocked]
     GetAccount: _grpc.UnaryUnaryMultiCallable[_queries_pb2.GetAccount, _queries_pb2.AccountView]
     GetStatement: _grpc.UnaryUnaryMultiCallable[_queries_pb2.GetStatement, _queries_pb2.StatementView]
     GetTransfer: _grpc.UnaryUnaryMultiCallable[_queries_pb2.GetTransfer, _queries_pb2.TransferView]
@@ -58,6 +60,8 @@ class BankAsyncStub(BankStub):
     UnfreezeAccount: _aio.UnaryUnaryMultiCallable[_commands_pb2.UnfreezeAccount, _events_pb2.AccountUnfrozen]  # type: ignore[assignment]
     CloseAccount: _aio.UnaryUnaryMultiCallable[_commands_pb2.CloseAccount, _events_pb2.AccountClosed]  # type: ignore[assignment]
     Transfer: _aio.UnaryUnaryMultiCallable[_commands_pb2.Transfer, _events_pb2.TransferRequested]  # type: ignore[assignment]
+    BlockPayee: _aio.UnaryUnaryMultiCallable[_commands_pb2.BlockPayee, _events_pb2.PayeeBlocked]  # type: ignore[assignment]
+    UnblockPayee: _aio.UnaryUnaryMultiCallable[_commands_pb2.UnblockPayee, _events_pb2.PayeeUnblocked]  # type: ignore[assignment]
     GetAccount: _aio.UnaryUnaryMultiCallable[_queries_pb2.GetAccount, _queries_pb2.AccountView]  # type: ignore[assignment]
     GetStatement: _aio.UnaryUnaryMultiCallable[_queries_pb2.GetStatement, _queries_pb2.StatementView]  # type: ignore[assignment]
     GetTransfer: _aio.UnaryUnaryMultiCallable[_queries_pb2.GetTransfer, _queries_pb2.TransferView]  # type: ignore[assignment]
@@ -113,6 +117,20 @@ class BankServicer(metaclass=_abc_1.ABCMeta):
         request: _commands_pb2.Transfer,
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.TransferRequested, _abc.Awaitable[_events_pb2.TransferRequested]]: ...
+
+    @_abc_1.abstractmethod
+    def BlockPayee(
+        self,
+        request: _commands_pb2.BlockPayee,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.PayeeBlocked, _abc.Awaitable[_events_pb2.PayeeBlocked]]: ...
+
+    @_abc_1.abstractmethod
+    def UnblockPayee(
+        self,
+        request: _commands_pb2.UnblockPayee,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.PayeeUnblocked, _abc.Awaitable[_events_pb2.PayeeUnblocked]]: ...
 
     @_abc_1.abstractmethod
     def GetAccount(

@@ -26,7 +26,7 @@ from bennu.v1 import options_pb2 as bennu_dot_v1_dot_options__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x61nk/v1/commands.proto\x12\x07\x62\x61nk.v1\x1a\x16\x62\x65nnu/v1/options.proto\x1a\x1b\x62uf/validate/validate.proto\"\xa7\x01\n\x0bOpenAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12\"\n\x05owner\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x18\xc8\x01\x32\t^\\P{Cc}*$\x12#\n\x08\x63urrency\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12%\n\x0blimit_minor\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\x80\x01\n\x07\x44\x65posit\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12&\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\x81\x01\n\x08Withdraw\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12&\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"9\n\rFreezeAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\";\n\x0fUnfreezeAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\"8\n\x0c\x43loseAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\"\xcc\x01\n\x08Transfer\x12)\n\x08transfer\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12#\n\x06source\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12#\n\x06target\x18\x03 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x05 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xb3\x01\n\x13WithdrawForTransfer\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xb2\x01\n\x12\x44\x65positForTransfer\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xb1\x01\n\x11ReverseWithdrawal\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"=\n\x10\x43ompleteTransfer\x12)\n\x08transfer\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\"I\n\x0c\x46\x61ilTransfer\x12)\n\x08transfer\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12\x0e\n\x06reason\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x61nk/v1/commands.proto\x12\x07\x62\x61nk.v1\x1a\x16\x62\x65nnu/v1/options.proto\x1a\x1b\x62uf/validate/validate.proto\"\xa7\x01\n\x0bOpenAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12\"\n\x05owner\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x18\xc8\x01\x32\t^\\P{Cc}*$\x12#\n\x08\x63urrency\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12%\n\x0blimit_minor\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\x80\x01\n\x07\x44\x65posit\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12&\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\x81\x01\n\x08Withdraw\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12&\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"9\n\rFreezeAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\";\n\x0fUnfreezeAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\"8\n\x0c\x43loseAccount\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\"\xcc\x01\n\x08Transfer\x12)\n\x08transfer\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12#\n\x06source\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12#\n\x06target\x18\x03 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x05 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"[\n\nBlockPayee\x12&\n\x05payee\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x06reason\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x10\x01\x18\xc8\x01\x32\t^\\P{Cc}*$\"]\n\x0cUnblockPayee\x12&\n\x05payee\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x06reason\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x10\x01\x18\xc8\x01\x32\t^\\P{Cc}*$\"\xb3\x01\n\x13WithdrawForTransfer\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xb2\x01\n\x12\x44\x65positForTransfer\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xb1\x01\n\x11ReverseWithdrawal\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xa9\x01\n\tChargeFee\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xa9\x01\n\tRefundFee\x12(\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"\xac\x01\n\x0eScreenTransfer\x12&\n\x05payee\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12%\n\x08transfer\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\x12&\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01 \x00\x12#\n\x08\x63urrency\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\"=\n\x10\x43ompleteTransfer\x12)\n\x08transfer\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\"I\n\x0c\x46\x61ilTransfer\x12)\n\x08transfer\x18\x01 \x01(\tB\x17\xbaH\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$\xa8\x9f\x19\x01\x12\x0e\n\x06reason\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,6 +69,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFER'].fields_by_name['amount_minor']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001 \000'
   _globals['_TRANSFER'].fields_by_name['currency']._loaded_options = None
   _globals['_TRANSFER'].fields_by_name['currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_BLOCKPAYEE'].fields_by_name['payee']._loaded_options = None
+  _globals['_BLOCKPAYEE'].fields_by_name['payee']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$\250\237\031\001'
+  _globals['_BLOCKPAYEE'].fields_by_name['reason']._loaded_options = None
+  _globals['_BLOCKPAYEE'].fields_by_name['reason']._serialized_options = b'\272H\022r\020\020\001\030\310\0012\t^\\P{Cc}*$'
+  _globals['_UNBLOCKPAYEE'].fields_by_name['payee']._loaded_options = None
+  _globals['_UNBLOCKPAYEE'].fields_by_name['payee']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$\250\237\031\001'
+  _globals['_UNBLOCKPAYEE'].fields_by_name['reason']._loaded_options = None
+  _globals['_UNBLOCKPAYEE'].fields_by_name['reason']._serialized_options = b'\272H\022r\020\020\001\030\310\0012\t^\\P{Cc}*$'
   _globals['_WITHDRAWFORTRANSFER'].fields_by_name['account']._loaded_options = None
   _globals['_WITHDRAWFORTRANSFER'].fields_by_name['account']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$\250\237\031\001'
   _globals['_WITHDRAWFORTRANSFER'].fields_by_name['transfer']._loaded_options = None
@@ -93,6 +101,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVERSEWITHDRAWAL'].fields_by_name['amount_minor']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001 \000'
   _globals['_REVERSEWITHDRAWAL'].fields_by_name['currency']._loaded_options = None
   _globals['_REVERSEWITHDRAWAL'].fields_by_name['currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_CHARGEFEE'].fields_by_name['account']._loaded_options = None
+  _globals['_CHARGEFEE'].fields_by_name['account']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$\250\237\031\001'
+  _globals['_CHARGEFEE'].fields_by_name['transfer']._loaded_options = None
+  _globals['_CHARGEFEE'].fields_by_name['transfer']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$'
+  _globals['_CHARGEFEE'].fields_by_name['amount_minor']._loaded_options = None
+  _globals['_CHARGEFEE'].fields_by_name['amount_minor']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001 \000'
+  _globals['_CHARGEFEE'].fields_by_name['currency']._loaded_options = None
+  _globals['_CHARGEFEE'].fields_by_name['currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_REFUNDFEE'].fields_by_name['account']._loaded_options = None
+  _globals['_REFUNDFEE'].fields_by_name['account']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$\250\237\031\001'
+  _globals['_REFUNDFEE'].fields_by_name['transfer']._loaded_options = None
+  _globals['_REFUNDFEE'].fields_by_name['transfer']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$'
+  _globals['_REFUNDFEE'].fields_by_name['amount_minor']._loaded_options = None
+  _globals['_REFUNDFEE'].fields_by_name['amount_minor']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001 \000'
+  _globals['_REFUNDFEE'].fields_by_name['currency']._loaded_options = None
+  _globals['_REFUNDFEE'].fields_by_name['currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_SCREENTRANSFER'].fields_by_name['payee']._loaded_options = None
+  _globals['_SCREENTRANSFER'].fields_by_name['payee']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$\250\237\031\001'
+  _globals['_SCREENTRANSFER'].fields_by_name['transfer']._loaded_options = None
+  _globals['_SCREENTRANSFER'].fields_by_name['transfer']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$'
+  _globals['_SCREENTRANSFER'].fields_by_name['amount_minor']._loaded_options = None
+  _globals['_SCREENTRANSFER'].fields_by_name['amount_minor']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001 \000'
+  _globals['_SCREENTRANSFER'].fields_by_name['currency']._loaded_options = None
+  _globals['_SCREENTRANSFER'].fields_by_name['currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
   _globals['_COMPLETETRANSFER'].fields_by_name['transfer']._loaded_options = None
   _globals['_COMPLETETRANSFER'].fields_by_name['transfer']._serialized_options = b'\272H\020r\016\020\001\030@2\010^[!-~]+$\250\237\031\001'
   _globals['_FAILTRANSFER'].fields_by_name['transfer']._loaded_options = None
@@ -111,14 +143,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSEACCOUNT']._serialized_end=697
   _globals['_TRANSFER']._serialized_start=700
   _globals['_TRANSFER']._serialized_end=904
-  _globals['_WITHDRAWFORTRANSFER']._serialized_start=907
-  _globals['_WITHDRAWFORTRANSFER']._serialized_end=1086
-  _globals['_DEPOSITFORTRANSFER']._serialized_start=1089
-  _globals['_DEPOSITFORTRANSFER']._serialized_end=1267
-  _globals['_REVERSEWITHDRAWAL']._serialized_start=1270
-  _globals['_REVERSEWITHDRAWAL']._serialized_end=1447
-  _globals['_COMPLETETRANSFER']._serialized_start=1449
-  _globals['_COMPLETETRANSFER']._serialized_end=1510
-  _globals['_FAILTRANSFER']._serialized_start=1512
-  _globals['_FAILTRANSFER']._serialized_end=1585
+  _globals['_BLOCKPAYEE']._serialized_start=906
+  _globals['_BLOCKPAYEE']._serialized_end=997
+  _globals['_UNBLOCKPAYEE']._serialized_start=999
+  _globals['_UNBLOCKPAYEE']._serialized_end=1092
+  _globals['_WITHDRAWFORTRANSFER']._serialized_start=1095
+  _globals['_WITHDRAWFORTRANSFER']._serialized_end=1274
+  _globals['_DEPOSITFORTRANSFER']._serialized_start=1277
+  _globals['_DEPOSITFORTRANSFER']._serialized_end=1455
+  _globals['_REVERSEWITHDRAWAL']._serialized_start=1458
+  _globals['_REVERSEWITHDRAWAL']._serialized_end=1635
+  _globals['_CHARGEFEE']._serialized_start=1638
+  _globals['_CHARGEFEE']._serialized_end=1807
+  _globals['_REFUNDFEE']._serialized_start=1810
+  _globals['_REFUNDFEE']._serialized_end=1979
+  _globals['_SCREENTRANSFER']._serialized_start=1982
+  _globals['_SCREENTRANSFER']._serialized_end=2154
+  _globals['_COMPLETETRANSFER']._serialized_start=2156
+  _globals['_COMPLETETRANSFER']._serialized_end=2217
+  _globals['_FAILTRANSFER']._serialized_start=2219
+  _globals['_FAILTRANSFER']._serialized_end=2292
 # @@protoc_insertion_point(module_scope)

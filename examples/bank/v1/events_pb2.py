@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from bennu.v1 import options_pb2 as bennu_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x62\x61nk/v1/events.proto\x12\x07\x62\x61nk.v1\x1a\x16\x62\x65nnu/v1/options.proto\"\\\n\rAccountOpened\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x13\n\x0blimit_minor\x18\x04 \x01(\x03\"s\n\tDeposited\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"s\n\tWithdrawn\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"|\n\x12WithdrawalReversed\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"&\n\rAccountFrozen\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"(\n\x0f\x41\x63\x63ountUnfrozen\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"&\n\rAccountClosed\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"s\n\x11TransferRequested\x12\x16\n\x08transfer\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\"+\n\x11TransferCompleted\x12\x16\n\x08transfer\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"8\n\x0eTransferFailed\x12\x16\n\x08transfer\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x0e\n\x06reason\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x62\x61nk/v1/events.proto\x12\x07\x62\x61nk.v1\x1a\x16\x62\x65nnu/v1/options.proto\"\\\n\rAccountOpened\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x13\n\x0blimit_minor\x18\x04 \x01(\x03\"s\n\tDeposited\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"s\n\tWithdrawn\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"|\n\x12WithdrawalReversed\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"t\n\nFeeCharged\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"u\n\x0b\x46\x65\x65Refunded\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\t\"&\n\rAccountFrozen\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"(\n\x0f\x41\x63\x63ountUnfrozen\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"&\n\rAccountClosed\x12\x15\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"\x98\x01\n\x11TransferRequested\x12\x16\n\x08transfer\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12\x11\n\tfee_minor\x18\x06 \x01(\x03\x12\x10\n\x08screened\x18\x07 \x01(\x08\"+\n\x11TransferCompleted\x12\x16\n\x08transfer\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\"8\n\x0eTransferFailed\x12\x16\n\x08transfer\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"3\n\x0cPayeeBlocked\x12\x13\n\x05payee\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"5\n\x0ePayeeUnblocked\x12\x13\n\x05payee\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\"a\n\x10TransferScreened\x12\x13\n\x05payee\x18\x01 \x01(\tB\x04\xa8\x9f\x19\x01\x12\x10\n\x08transfer\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WITHDRAWN'].fields_by_name['account']._serialized_options = b'\250\237\031\001'
   _globals['_WITHDRAWALREVERSED'].fields_by_name['account']._loaded_options = None
   _globals['_WITHDRAWALREVERSED'].fields_by_name['account']._serialized_options = b'\250\237\031\001'
+  _globals['_FEECHARGED'].fields_by_name['account']._loaded_options = None
+  _globals['_FEECHARGED'].fields_by_name['account']._serialized_options = b'\250\237\031\001'
+  _globals['_FEEREFUNDED'].fields_by_name['account']._loaded_options = None
+  _globals['_FEEREFUNDED'].fields_by_name['account']._serialized_options = b'\250\237\031\001'
   _globals['_ACCOUNTFROZEN'].fields_by_name['account']._loaded_options = None
   _globals['_ACCOUNTFROZEN'].fields_by_name['account']._serialized_options = b'\250\237\031\001'
   _globals['_ACCOUNTUNFROZEN'].fields_by_name['account']._loaded_options = None
@@ -52,6 +56,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFERCOMPLETED'].fields_by_name['transfer']._serialized_options = b'\250\237\031\001'
   _globals['_TRANSFERFAILED'].fields_by_name['transfer']._loaded_options = None
   _globals['_TRANSFERFAILED'].fields_by_name['transfer']._serialized_options = b'\250\237\031\001'
+  _globals['_PAYEEBLOCKED'].fields_by_name['payee']._loaded_options = None
+  _globals['_PAYEEBLOCKED'].fields_by_name['payee']._serialized_options = b'\250\237\031\001'
+  _globals['_PAYEEUNBLOCKED'].fields_by_name['payee']._loaded_options = None
+  _globals['_PAYEEUNBLOCKED'].fields_by_name['payee']._serialized_options = b'\250\237\031\001'
+  _globals['_TRANSFERSCREENED'].fields_by_name['payee']._loaded_options = None
+  _globals['_TRANSFERSCREENED'].fields_by_name['payee']._serialized_options = b'\250\237\031\001'
   _globals['_ACCOUNTOPENED']._serialized_start=57
   _globals['_ACCOUNTOPENED']._serialized_end=149
   _globals['_DEPOSITED']._serialized_start=151
@@ -60,16 +70,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WITHDRAWN']._serialized_end=383
   _globals['_WITHDRAWALREVERSED']._serialized_start=385
   _globals['_WITHDRAWALREVERSED']._serialized_end=509
-  _globals['_ACCOUNTFROZEN']._serialized_start=511
-  _globals['_ACCOUNTFROZEN']._serialized_end=549
-  _globals['_ACCOUNTUNFROZEN']._serialized_start=551
-  _globals['_ACCOUNTUNFROZEN']._serialized_end=591
-  _globals['_ACCOUNTCLOSED']._serialized_start=593
-  _globals['_ACCOUNTCLOSED']._serialized_end=631
-  _globals['_TRANSFERREQUESTED']._serialized_start=633
-  _globals['_TRANSFERREQUESTED']._serialized_end=748
-  _globals['_TRANSFERCOMPLETED']._serialized_start=750
-  _globals['_TRANSFERCOMPLETED']._serialized_end=793
-  _globals['_TRANSFERFAILED']._serialized_start=795
-  _globals['_TRANSFERFAILED']._serialized_end=851
+  _globals['_FEECHARGED']._serialized_start=511
+  _globals['_FEECHARGED']._serialized_end=627
+  _globals['_FEEREFUNDED']._serialized_start=629
+  _globals['_FEEREFUNDED']._serialized_end=746
+  _globals['_ACCOUNTFROZEN']._serialized_start=748
+  _globals['_ACCOUNTFROZEN']._serialized_end=786
+  _globals['_ACCOUNTUNFROZEN']._serialized_start=788
+  _globals['_ACCOUNTUNFROZEN']._serialized_end=828
+  _globals['_ACCOUNTCLOSED']._serialized_start=830
+  _globals['_ACCOUNTCLOSED']._serialized_end=868
+  _globals['_TRANSFERREQUESTED']._serialized_start=871
+  _globals['_TRANSFERREQUESTED']._serialized_end=1023
+  _globals['_TRANSFERCOMPLETED']._serialized_start=1025
+  _globals['_TRANSFERCOMPLETED']._serialized_end=1068
+  _globals['_TRANSFERFAILED']._serialized_start=1070
+  _globals['_TRANSFERFAILED']._serialized_end=1126
+  _globals['_PAYEEBLOCKED']._serialized_start=1128
+  _globals['_PAYEEBLOCKED']._serialized_end=1179
+  _globals['_PAYEEUNBLOCKED']._serialized_start=1181
+  _globals['_PAYEEUNBLOCKED']._serialized_end=1234
+  _globals['_TRANSFERSCREENED']._serialized_start=1236
+  _globals['_TRANSFERSCREENED']._serialized_end=1333
 # @@protoc_insertion_point(module_scope)

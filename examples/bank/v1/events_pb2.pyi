@@ -143,6 +143,70 @@ class WithdrawalReversed(_message.Message):
 Global___WithdrawalReversed: _TypeAlias = WithdrawalReversed  # noqa: Y015
 
 @_typing.final
+class FeeCharged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    amount_minor: _builtins.int
+    currency: _builtins.str
+    balance_minor: _builtins.int
+    """After this event."""
+    transfer: _builtins.str
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        balance_minor: _builtins.int = ...,
+        transfer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_minor", b"amount_minor", "balance_minor", b"balance_minor", "currency", b"currency", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeeCharged: _TypeAlias = FeeCharged  # noqa: Y015
+
+@_typing.final
+class FeeRefunded(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    amount_minor: _builtins.int
+    currency: _builtins.str
+    balance_minor: _builtins.int
+    """After this event."""
+    transfer: _builtins.str
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        balance_minor: _builtins.int = ...,
+        transfer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_minor", b"amount_minor", "balance_minor", b"balance_minor", "currency", b"currency", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeeRefunded: _TypeAlias = FeeRefunded  # noqa: Y015
+
+@_typing.final
 class AccountFrozen(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -208,11 +272,17 @@ class TransferRequested(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    FEE_MINOR_FIELD_NUMBER: _builtins.int
+    SCREENED_FIELD_NUMBER: _builtins.int
     transfer: _builtins.str
     source: _builtins.str
     target: _builtins.str
     amount_minor: _builtins.int
     currency: _builtins.str
+    fee_minor: _builtins.int
+    """What it costs, by the tariff of that day, beside the amount; 0 is nothing."""
+    screened: _builtins.bool
+    """Whether its payee is looked at before it arrives."""
     def __init__(
         self,
         *,
@@ -221,10 +291,12 @@ class TransferRequested(_message.Message):
         target: _builtins.str = ...,
         amount_minor: _builtins.int = ...,
         currency: _builtins.str = ...,
+        fee_minor: _builtins.int = ...,
+        screened: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "source", b"source", "target", b"target", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "fee_minor", b"fee_minor", "screened", b"screened", "source", b"source", "target", b"target", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -271,3 +343,77 @@ class TransferFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TransferFailed: _TypeAlias = TransferFailed  # noqa: Y015
+
+@_typing.final
+class PayeeBlocked(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYEE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    payee: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        payee: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payee", b"payee", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayeeBlocked: _TypeAlias = PayeeBlocked  # noqa: Y015
+
+@_typing.final
+class PayeeUnblocked(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYEE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    payee: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        payee: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payee", b"payee", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayeeUnblocked: _TypeAlias = PayeeUnblocked  # noqa: Y015
+
+@_typing.final
+class TransferScreened(_message.Message):
+    """The transfer may go to this account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYEE_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    payee: _builtins.str
+    transfer: _builtins.str
+    amount_minor: _builtins.int
+    currency: _builtins.str
+    def __init__(
+        self,
+        *,
+        payee: _builtins.str = ...,
+        transfer: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "payee", b"payee", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferScreened: _TypeAlias = TransferScreened  # noqa: Y015

@@ -101,12 +101,15 @@ class StatementView(_message.Message):
     MOVEMENTS_FIELD_NUMBER: _builtins.int
     CREDITED_MINOR_FIELD_NUMBER: _builtins.int
     DEBITED_MINOR_FIELD_NUMBER: _builtins.int
+    FEES_MINOR_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     currency: _builtins.str
     balance_minor: _builtins.int
     movements: _builtins.int
     credited_minor: _builtins.int
     debited_minor: _builtins.int
+    fees_minor: _builtins.int
+    """Of what was debited, the fees."""
     def __init__(
         self,
         *,
@@ -116,10 +119,11 @@ class StatementView(_message.Message):
         movements: _builtins.int = ...,
         credited_minor: _builtins.int = ...,
         debited_minor: _builtins.int = ...,
+        fees_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balance_minor", b"balance_minor", "credited_minor", b"credited_minor", "currency", b"currency", "debited_minor", b"debited_minor", "movements", b"movements"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "balance_minor", b"balance_minor", "credited_minor", b"credited_minor", "currency", b"currency", "debited_minor", b"debited_minor", "fees_minor", b"fees_minor", "movements", b"movements"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -155,6 +159,7 @@ class TransferView(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FEE_MINOR_FIELD_NUMBER: _builtins.int
     transfer: _builtins.str
     source: _builtins.str
     target: _builtins.str
@@ -163,6 +168,8 @@ class TransferView(_message.Message):
     status: _types_pb2.TransferStatus.ValueType
     reason: _builtins.str
     """Why it failed."""
+    fee_minor: _builtins.int
+    """What it costs beside the amount; one that failed has it back."""
     def __init__(
         self,
         *,
@@ -173,10 +180,11 @@ class TransferView(_message.Message):
         currency: _builtins.str = ...,
         status: _types_pb2.TransferStatus.ValueType = ...,
         reason: _builtins.str = ...,
+        fee_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "reason", b"reason", "source", b"source", "status", b"status", "target", b"target", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "fee_minor", b"fee_minor", "reason", b"reason", "source", b"source", "status", b"status", "target", b"target", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
