@@ -9,9 +9,18 @@ from typing import NamedTuple
 import grpc
 from google.protobuf.message import Message
 
+from bank.transfer import SCREENED_FROM_MINOR, fee_of
 from bank.v1 import bank_pb2_grpc
-from bank.v1.commands_pb2 import CloseAccount, Deposit, FreezeAccount, OpenAccount, Transfer
-from bank.v1.queries_pb2 import AccountView, GetAccount, GetTransfer, TransferView
+from bank.v1.commands_pb2 import (
+    BlockPayee,
+    CloseAccount,
+    Deposit,
+    FreezeAccount,
+    OpenAccount,
+    Transfer,
+    UnblockPayee,
+)
+from bank.v1.queries_pb2 import AccountView, GetAccount, GetStatement, GetTransfer, StatementView, TransferView
 from bank.v1.types_pb2 import TransferStatus
 from bennu.stack.ports import free_port
 from bennu.stack.service import clean_environ
@@ -21,6 +30,7 @@ PATIENCE_S = 60
 COMPLETED, FAILED = TransferStatus.TRANSFER_STATUS_COMPLETED, TransferStatus.TRANSFER_STATUS_FAILED
 ENDED = (COMPLETED, FAILED)
 START_MINOR = 10_000
+LARGE_MINOR = SCREENED_FROM_MINOR
 
 
 class Bank(NamedTuple):
@@ -145,6 +155,35 @@ async def killed(directory: Path) -> None:
         assert await of.balance("b") == START_MINOR + 20 * 100
 
 
+async def large_transfers(directory: Path) -> None:
+    """The scenario of the third test."""
+    fee_minor = fee_of(LARGE_MINOR)
+    async with bank(directory) as of:
+        await some_accounts(of)
+        await of.ask("Deposit", Deposit(account="a", amount_minor=3 * LARGE_MINOR, currency="EUR"))
+        await of.transfer("large", "a", "b", amount_minor=LARGE_MINOR)
+        assert await of.end_of("large") == (COMPLETED, "")
+        await of.ask("BlockPayee", BlockPayee(payee="b", reason="known for it"))
+        await of.transfer("blocked", "a", "b", amount_minor=LARGE_MINOR)
+        await of.transfer("to-frozen", "a", "frozen", amount_minor=LARGE_MINOR)
+        await of.transfer("small", "a", "b")
+        assert await of.end_of("blocked") == (FAILED, "payee_blocked")
+        assert await of.end_of("to-frozen") == (FAILED, "account_frozen")
+        assert await of.end_of("small") == (COMPLETED, "")
+        await of.ask("UnblockPayee", UnblockPayee(payee="b", reason="it was another"))
+        await of.transfer("again", "a", "b", amount_minor=LARGE_MINOR)
+        assert await of.end_of("again") == (COMPLETED, "")
+        assert await of.balance("a") == START_MINOR + LARGE_MINOR - 2 * fee_minor - 100
+        assert await of.balance("b") == START_MINOR + 2 * LARGE_MINOR + 100
+        statement = await of.ask("GetStatement", GetStatement(account="a"))
+        assert isinstance(statement, StatementView)
+        assert statement.fees_minor == 2 * fee_minor
+        for name in ("large", "blocked"):
+            view = await of.ask("GetTransfer", GetTransfer(transfer=name))
+            assert isinstance(view, TransferView)
+            assert view.fee_minor == fee_minor
+
+
 def test_transfers_end_and_refused_ones_are_paid_back(tmp_path: Path) -> None:
     """A transfer completes, or names the rule that refused it and the money is back; SIGTERM ends both with 0."""
     asyncio.run(transfers(tmp_path))
@@ -153,3 +192,8 @@ def test_transfers_end_and_refused_ones_are_paid_back(tmp_path: Path) -> None:
 def test_a_killed_saga_goes_on(tmp_path: Path) -> None:
     """After kill -9 under load, again and again, each transfer ends once."""
     asyncio.run(killed(tmp_path))
+
+
+def test_a_large_transfer_costs_its_fee_unless_the_payee_is_blocked(tmp_path: Path) -> None:
+    """One that fails costs nothing, whichever step refused it; a small one reaches a blocked payee all the same."""
+    asyncio.run(large_transfers(tmp_path))

@@ -220,7 +220,7 @@ class World:
         self._sagas.append(self.saga)
         return self.saga
 
-    async def ask(self, message: OpenAccount | Deposit | Transfer, command_id: str) -> None:
+    async def ask(self, message: Message, command_id: str) -> None:
         """A client's command, repeated until it is carried out."""
         while True:
             if self.cserver.leads and (await self.cserver.execute([command_of(command_id, message)]))[0][0] == 0:
