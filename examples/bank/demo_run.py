@@ -13,7 +13,7 @@ import asyncpg
 from bank import checks, scenario
 from bank.clients import Client, clients, share_out
 from bank.v1.commands_pb2 import Transfer
-from bank.v1.queries_pb2 import AccountView, GetAccount
+from bank.v1.queries_pb2 import GetStatement, StatementView
 from bennu import log
 from bennu.replica.history import effective_batches
 from bennu.stack.suite import Suite
@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """What was counted.  Money is in minor units of `scenario.CURRENCY`."""
+    """What was counted.  Money, fees among it, is in minor units of `scenario.CURRENCY`."""
 
     commands: int = 0
     commands_seconds: float = 0.0
@@ -46,6 +46,13 @@ class Result:
     transfers_compensated: int = 0
     transfers_refused: int = 0
     """Failed before any money moved."""
+    transfers_with_fee: int = 0
+    """Of those that completed."""
+    fees_in_memory: int = 0
+    fees_in_journal: int = 0
+    fees_in_postgres: int = 0
+    fees_due: int = 0
+    """What the completed transfers cost."""
     money_before: int = 0
     money_after: int = 0
     money_in_journal: int = 0
@@ -131,16 +138,19 @@ class _Work:
         self._result.settled_seconds = round(time.monotonic() - self._answered_s, 3)
 
     async def count_memory(self, callers: list[Client], accounts: list[scenario.Account]) -> None:
-        """Ask CServer for each balance."""
+        """Ask CServer for each balance, and for the fees that were paid."""
         balances: Counter[str] = Counter()
+        fees: Counter[str] = Counter()
 
         async def ask(client: Client, account: scenario.Account) -> None:
             if account.kind is not scenario.Kind.UNKNOWN:
-                view: AccountView = await client.call(client.bank.GetAccount, GetAccount(account=account.name))
+                view: StatementView = await client.call(client.bank.GetStatement, GetStatement(account=account.name))
                 balances[view.currency] += view.balance_minor
+                fees[view.currency] += view.fees_minor
 
         await share_out(callers, accounts, ask)
-        self._result.money_after = balances[scenario.CURRENCY]
+        self._result.fees_in_memory = fees[scenario.CURRENCY]
+        self._result.money_after = balances[scenario.CURRENCY] + fees[scenario.CURRENCY]
 
     async def compare(self, connection: checks.Connection, suite: Suite) -> None:
         """The journal against the tables, row by row."""
@@ -155,9 +165,13 @@ class _Work:
         result.problems += wrong[:SHOWN_ROWS]
         result.money_in_journal = checks.money(expected).get(scenario.CURRENCY, 0)
         result.money_in_postgres = checks.money(found).get(scenario.CURRENCY, 0)
-        returned = {entry.transfer for entry in expected.entries.values() if entry.kind == "reversal"}
+        result.fees_in_journal = checks.fees(expected).get(scenario.CURRENCY, 0)
+        result.fees_in_postgres = checks.fees(found).get(scenario.CURRENCY, 0)
+        result.fees_due = checks.fees_due(expected).get(scenario.CURRENCY, 0)
+        returned = {entry.transfer for entry in expected.entries.values() if entry.kind in ("reversal", "refund")}
         for transfer in expected.transfers.values():
             result.transfers_completed += transfer.status == "completed"
+            result.transfers_with_fee += transfer.status == "completed" and transfer.fee_minor > 0
             result.transfers_compensated += transfer.status == "failed" and transfer.transfer in returned
             result.transfers_refused += transfer.status == "failed" and transfer.transfer not in returned
             if transfer.reason:
@@ -172,13 +186,15 @@ def judge(plan: Plan, result: Result) -> None:
     ended = result.transfers_completed + result.transfers_compensated + result.transfers_refused
     if ended != plan.transfers:
         result.problems.append(f"{plan.transfers} transfers were asked for, {ended} ended")
-    for where, money in (
-        ("memory", result.money_after),
-        ("the journal", result.money_in_journal),
-        ("Postgres", result.money_in_postgres),
+    for where, money, fees in (
+        ("memory", result.money_after, result.fees_in_memory),
+        ("the journal", result.money_in_journal, result.fees_in_journal),
+        ("Postgres", result.money_in_postgres, result.fees_in_postgres),
     ):
         if money != result.money_before:
             result.problems.append(f"{result.money_before} was paid in, but {where} holds {money}")
+        if fees != result.fees_due:
+            result.problems.append(f"completed transfers cost {result.fees_due}, but {where} has {fees} of fees")
 
 
 def process_age_s() -> float:

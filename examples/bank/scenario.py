@@ -1,4 +1,7 @@
-"""What the demonstration does, from a seed: accounts of every kind, and transfers, some to where no money may go."""
+"""What the demonstration does, from a seed: accounts of every kind, and transfers, some to where no money may go.
+
+A few are large: they cost a fee and are screened, and some of them go to a payee whom the staff has blocked.
+"""
 
 import random
 from collections.abc import Iterator
@@ -7,19 +10,29 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from bank.v1.commands_pb2 import CloseAccount, Deposit, FreezeAccount, OpenAccount, Transfer
+from bank.transfer import SCREENED_FROM_MINOR
+from bank.v1.commands_pb2 import BlockPayee, CloseAccount, Deposit, FreezeAccount, OpenAccount, Transfer
 
 CURRENCY, OTHER_CURRENCY = "EUR", "USD"
 FUNDS_MINOR = 100_000
 LARGEST_MINOR = 500
 ASTRAY = 0.12
-"""Share of transfers whose target will refuse."""
+"""Share of small transfers whose target will refuse."""
+WEALTH_MINOR = 1_000 * SCREENED_FROM_MINOR
+LARGE_EVERY = 50
+"""One transfer of so many is large, ..."""
+BLOCKED_EVERY = 4
+"""... and one of so many of these goes to a blocked payee."""
 
 
 class Kind(StrEnum):
-    """What an account is like; all but the first refuse a deposit."""
+    """What an account is like."""
 
     USUAL = "usual"
+    WEALTHY = "wealthy"
+    """Large transfers come from it."""
+    BLOCKED = "blocked"
+    """No large transfer goes to it."""
     FROZEN = "frozen"
     CLOSED = "closed"
     FOREIGN = "foreign"
@@ -28,7 +41,9 @@ class Kind(StrEnum):
     """Never opened."""
 
 
-KINDS = {7: Kind.FROZEN, 8: Kind.CLOSED, 17: Kind.FOREIGN, 18: Kind.FULL, 19: Kind.UNKNOWN}
+REFUSING = (Kind.FROZEN, Kind.CLOSED, Kind.FOREIGN, Kind.FULL, Kind.UNKNOWN)
+"""They take no deposit."""
+KINDS = {3: Kind.WEALTHY, 13: Kind.BLOCKED} | dict(zip((7, 8, 17, 18, 19), REFUSING, strict=True))
 """Of each twenty accounts; the others are usual."""
 
 
@@ -41,7 +56,9 @@ class Account(NamedTuple):
     @property
     def funds_minor(self) -> int:
         """What is paid in at first, in `CURRENCY`."""
-        return FUNDS_MINOR if self.kind in (Kind.USUAL, Kind.FROZEN, Kind.FULL) else 0
+        if self.kind is Kind.WEALTHY:
+            return WEALTH_MINOR
+        return FUNDS_MINOR if self.kind in (Kind.USUAL, Kind.BLOCKED, Kind.FROZEN, Kind.FULL) else 0
 
     def commands(self) -> Iterator[tuple[str, Message]]:
         """(rpc, command) in order: what makes the account what it is."""
@@ -59,6 +76,8 @@ class Account(NamedTuple):
             yield "FreezeAccount", FreezeAccount(account=self.name)
         if self.kind is Kind.CLOSED:
             yield "CloseAccount", CloseAccount(account=self.name)
+        if self.kind is Kind.BLOCKED:
+            yield "BlockPayee", BlockPayee(payee=self.name, reason="known for it")
 
 
 def accounts(count: int) -> list[Account]:
@@ -73,19 +92,37 @@ def accounts(count: int) -> list[Account]:
 
 
 def transfers(among: list[Account], count: int, *, seed: int) -> Iterator[Transfer]:
-    """From usual accounts to any; their names are their ids."""
-    chance = random.Random(seed)
-    usual = [account for account in among if account.kind is Kind.USUAL]
-    refusing = [account for account in among if account.kind is not Kind.USUAL]
+    """From usual accounts to any, and the large ones from wealthy accounts; their names are their ids."""
+    parties = _Parties(among, random.Random(seed))
     for number in range(count):
-        source = chance.choice(usual)
-        target = chance.choice(refusing if chance.random() < ASTRAY else usual)
-        while target is source:
-            target = chance.choice(usual)
+        large, place = divmod(number, LARGE_EVERY)
+        is_large = place == LARGE_EVERY - 1
+        blocked = large % BLOCKED_EVERY == BLOCKED_EVERY - 1
+        source, target, amount_minor = parties.large(blocked=blocked) if is_large else parties.small()
         yield Transfer(
-            transfer=f"t-{seed}-{number:06}",
-            source=source.name,
-            target=target.name,
-            amount_minor=chance.randint(1, LARGEST_MINOR),
-            currency=CURRENCY,
+            transfer=f"t-{seed}-{number:06}", source=source, target=target, amount_minor=amount_minor, currency=CURRENCY
         )
+
+
+class _Parties:
+    """Who pays whom how much, by chance."""
+
+    def __init__(self, among: list[Account], chance: random.Random) -> None:
+        self._chance = chance
+        self._usual, self._wealthy, self._blocked = (
+            [account.name for account in among if account.kind is kind]
+            for kind in (Kind.USUAL, Kind.WEALTHY, Kind.BLOCKED)
+        )
+        self._refusing = [account.name for account in among if account.kind in REFUSING]
+
+    def small(self) -> tuple[str, str, int]:
+        source = self._chance.choice(self._usual)
+        target = self._chance.choice(self._refusing if self._chance.random() < ASTRAY else self._usual)
+        while target == source:
+            target = self._chance.choice(self._usual)
+        return source, target, self._chance.randint(1, LARGEST_MINOR)
+
+    def large(self, *, blocked: bool) -> tuple[str, str, int]:
+        source = self._chance.choice(self._wealthy)
+        target = self._chance.choice(self._blocked if blocked else self._usual)
+        return source, target, self._chance.randint(SCREENED_FROM_MINOR, 2 * SCREENED_FROM_MINOR)

@@ -16,6 +16,7 @@ import pytest
 from bank import demo
 from bank.demo_run import Plan, Result, Say, judge
 from bank.demo_run import run as run_plan
+from bank.scenario import LARGE_EVERY
 from bennu.cli.told import run_told
 from bennu.stack.suite import Suite
 from tests.cli.running import Running, folder_for_all, running
@@ -30,6 +31,11 @@ GOOD = Result(
     money_after=100,
     money_in_journal=100,
     money_in_postgres=100,
+    transfers_with_fee=5,
+    fees_in_memory=7,
+    fees_in_journal=7,
+    fees_in_postgres=7,
+    fees_due=7,
     tables_match=True,
 )
 
@@ -54,6 +60,9 @@ def test_what_adds_up_is_no_problem() -> None:
         ({"money_after": 99}, "100 was paid in, but memory holds 99"),
         ({"money_in_journal": 101}, "100 was paid in, but the journal holds 101"),
         ({"money_in_postgres": 0}, "100 was paid in, but Postgres holds 0"),
+        ({"fees_in_memory": 6}, "completed transfers cost 7, but memory has 6 of fees"),
+        ({"fees_in_journal": 8}, "completed transfers cost 7, but the journal has 8 of fees"),
+        ({"fees_in_postgres": 0}, "completed transfers cost 7, but Postgres has 0 of fees"),
     ],
 )
 def test_whatever_does_not_add_up_is_a_problem(changes: dict[str, Any], problem: str) -> None:
@@ -84,14 +93,17 @@ def left_over(folder: Path, below: Mapping[int, str]) -> list[object]:
 
 @pytest.mark.real
 def test_the_demonstration_adds_up(folder: Path) -> None:
-    """Exit code 0; the last line has the numbers; some transfers were paid back, no money was lost, nothing is left."""
+    """Exit code 0; some transfers were paid back, some cost a fee, no money was lost, nothing is left."""
     with started(folder, "--transfers", str(PLAN.transfers)) as command:
         output = command.read_until("asking for")
         below = command.below()
         output += command.lines()
         assert command.wait() == 0, command.errors()
         assert (command.errors(), left_over(folder, below)) == ("", [])
+    assert any("1 payee_blocked" in line for line in output)
     numbers = json.loads(output[-1])
+    assert numbers["transfers_with_fee"] == PLAN.transfers // LARGE_EVERY - 1  # one is to a blocked payee
+    assert numbers["fees_due"] == numbers["fees_in_memory"] == numbers["fees_in_postgres"] > 0
     assert numbers["transfers_completed"] + numbers["transfers_compensated"] == PLAN.transfers
     assert numbers["transfers_compensated"] > 0
     assert numbers["commands"] > PLAN.accounts + PLAN.transfers
