@@ -16,8 +16,8 @@ from bank.account import MAX_BALANCE_MINOR
 from bank.app import app
 from bank.checks import Tables
 from bank.drill_load import CURRENCY, LARGEST_MINOR, expected_balances, misstated
-from bank.transfer import TransferSaga
-from bank.v1.commands_pb2 import CloseAccount, Deposit, FreezeAccount, OpenAccount, Transfer
+from bank.transfer import SCREENED_FROM_MINOR, TransferSaga
+from bank.v1.commands_pb2 import BlockPayee, CloseAccount, Deposit, FreezeAccount, OpenAccount, Transfer
 from bank.v1.queries_pb2 import GetAccount
 from bennu.drill.calls import Call, Command
 from bennu.drill.journals import Journal
@@ -29,7 +29,11 @@ ACCOUNTS_PER_PARTITION = 16
 ASTRAY = 0.1
 """Share of transfers to where no money may go; ..."""
 POOR = 0.04
-"""... of those from where there is none."""
+"""... of those from where there is none; ..."""
+LARGE = 0.05
+"""... of those that cost a fee and are screened, ..."""
+BLOCKED = 0.25
+"""... and, of these, of those to a blocked payee."""
 LOST_EVERY = 50
 """One of so many, in the first half of them, can't be undone: asking again takes a saga some seconds."""
 LOST_MINOR = 100
@@ -55,14 +59,16 @@ class TransferLoad:
         self._lost_until = sagas // 2 if sagas >= LOST_FROM else 0
         self._full = f"{name}-full"
         self._usual = self._accounts("usual", ACCOUNTS_PER_PARTITION * partitions)
-        self._poor, self._closed, self._frozen = (self._accounts(kind, partitions) for kind in ("poor", "shut", "ice"))
+        self._poor, self._closed, self._frozen, self._blocked = (
+            self._accounts(kind, partitions) for kind in ("poor", "shut", "ice", "barred")
+        )
 
     def _accounts(self, kind: str, number: int) -> list[str]:
         return [f"{self.name}-{kind}-{n}" for n in range(number)]
 
     def prepare(self) -> Iterator[Sequence[tuple[str, Message]]]:
-        """Open the accounts, pay in, close and freeze."""
-        every = [self._full, *self._usual, *self._poor, *self._closed, *self._frozen]
+        """Open the accounts, pay in, close, freeze and block."""
+        every = [self._full, *self._usual, *self._poor, *self._closed, *self._frozen, *self._blocked]
         yield [(f"{name}/open", OpenAccount(account=name, owner="drill", currency=CURRENCY)) for name in every]
         funds = [(name, FUNDS_MINOR) for name in self._usual]
         if self._lost_until:
@@ -75,6 +81,7 @@ class TransferLoad:
         yield [
             *((f"{name}/close", CloseAccount(account=name)) for name in self._closed),
             *((f"{name}/freeze", FreezeAccount(account=name)) for name in self._frozen),
+            *((f"{name}/block", BlockPayee(payee=name, reason="drill")) for name in self._blocked),
         ]
 
     def commands(self) -> Iterator[tuple[str, Message]]:
@@ -99,11 +106,16 @@ class TransferLoad:
             return self._chance.choice(self._poor), target, minor
         if kind < POOR + ASTRAY:
             return source, self._chance.choice([*self._closed, *self._frozen, f"{self.name}-nobody"]), minor
+        if kind < POOR + ASTRAY + LARGE:
+            minor += SCREENED_FROM_MINOR
+            return source, self._chance.choice(self._blocked) if self._chance.random() < BLOCKED else target, minor
         return source, target, minor
 
     def queries(self) -> Sequence[Message]:
         """Every account."""
-        return [GetAccount(account=name) for name in (*self._usual, self._full, *self._poor, *self._closed)]
+        return [
+            GetAccount(account=name) for name in (*self._usual, self._full, *self._poor, *self._closed, *self._blocked)
+        ]
 
     def starts_saga(self, command: Command) -> bool:
         return command.type_name == Transfer.DESCRIPTOR.full_name
@@ -112,10 +124,10 @@ class TransferLoad:
         return saga_of(Transfer.FromString(command.payload).transfer)
 
     def conserved(self, calls: Sequence[Call], journals: Sequence[Journal]) -> list[str]:
-        """What was paid in lies in accounts and in transit, entries add up to nothing, and each event says so."""
+        """What was paid in lies in accounts, transit and fees, entries add up to nothing, and each event says so."""
         tables = checks.recompute([journal.batches for journal in journals])
         paid_in, found = sum(expected_balances(calls).values()), checks.money(tables).get(CURRENCY, 0)
-        problems = [] if found == paid_in else [f"{paid_in} was paid in, but accounts and transit hold {found}"]
+        problems = [] if found == paid_in else [f"{paid_in} was paid in, but accounts, transit and fees hold {found}"]
         problems += [
             f"entries in {name} add up to {total}" for name, total in checks.entry_sums(tables).items() if total
         ]
@@ -146,10 +158,11 @@ def _misjudged(sagas: Sagas, tables: Tables) -> Iterator[str]:
             continue  # told as stuck
         status, minor = statuses[-1], row.amount_minor
         expected = {
-            COMPLETED: {row.source: -minor, row.target: minor},
+            COMPLETED: {row.source: -minor - row.fee_minor, row.target: minor},
             COMPENSATED: {},
-            COMPENSATION_FAILED: {row.source: -minor},
+            COMPENSATION_FAILED: {row.source: -minor},  # of those that are lost, none costs a fee
         }[status]
         found = {account: total for account, total in moved[name].items() if total}
-        if (found, row.status) != (expected, STATUS[status]) or entries[name] > 2:
+        most = 4 if row.fee_minor else 2
+        if (found, row.status) != (expected, STATUS[status]) or entries[name] > most:
             yield f"{name} ended as {STATUS[status]}, but is {row.status} and moved {found} by {entries[name]} entries"

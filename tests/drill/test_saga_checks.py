@@ -12,6 +12,8 @@ from bank.v1.commands_pb2 import Deposit
 from bank.v1.events_pb2 import (
     AccountOpened,
     Deposited,
+    FeeCharged,
+    FeeRefunded,
     TransferCompleted,
     TransferFailed,
     TransferRequested,
@@ -40,7 +42,12 @@ AGAIN = WithdrawalReversed(account="alice", amount_minor=30, currency="EUR", bal
 ASKED = TransferRequested(transfer="t", source="alice", target="bob", amount_minor=30, currency="EUR")
 TOLD, REFUSED = TransferCompleted(transfer="t"), TransferFailed(transfer="t", reason="account_closed")
 
+DEAR = TransferRequested(transfer="t", source="alice", target="bob", amount_minor=30, currency="EUR", fee_minor=3)
+FEE = FeeCharged(account="alice", amount_minor=3, currency="EUR", balance_minor=67, transfer="t")
+FEE_BACK = FeeRefunded(account="alice", amount_minor=3, currency="EUR", balance_minor=70, transfer="t")
+
 PAID, UNDONE, HALF = [ASKED, OUT, IN, TOLD], [ASKED, OUT, BACK, REFUSED], [ASKED, OUT]
+DEAR_PAID, DEAR_UNDONE = [DEAR, OUT, FEE, IN, TOLD], [DEAR, OUT, FEE, FEE_BACK, BACK, REFUSED]
 
 
 async def written(topic: str, events: Story) -> MemoryLog:
@@ -134,7 +141,14 @@ def misjudged(status: SagaStatus.ValueType, story: Story) -> list[str]:
 
 @pytest.mark.parametrize(
     ("status", "story"),
-    [(COMPLETED, PAID), (COMPENSATED, UNDONE), (COMPENSATED, [ASKED, REFUSED]), (COMPENSATION_FAILED, HALF)],
+    [
+        (COMPLETED, PAID),
+        (COMPENSATED, UNDONE),
+        (COMPENSATED, [ASKED, REFUSED]),
+        (COMPENSATION_FAILED, HALF),
+        (COMPLETED, DEAR_PAID),
+        (COMPENSATED, DEAR_UNDONE),
+    ],
 )
 def test_a_saga_that_did_what_it_says_is_right(status: SagaStatus.ValueType, story: Story) -> None:
     """Paid; undone, or never begun; half undone."""
@@ -150,10 +164,14 @@ def test_a_saga_that_did_what_it_says_is_right(status: SagaStatus.ValueType, sto
         (COMPENSATED, [ASKED, OUT, BACK, OUT, AGAIN, REFUSED]),
         (COMPENSATION_FAILED, UNDONE),
         (COMPENSATION_FAILED, [ASKED, OUT, REFUSED]),
+        (COMPLETED, [DEAR, OUT, IN, TOLD]),
+        (COMPLETED, [ASKED, OUT, FEE, IN, TOLD]),
+        (COMPENSATED, [DEAR, OUT, FEE, BACK, REFUSED]),
+        (COMPENSATED, [DEAR, OUT, FEE, FEE_BACK, FEE, FEE_BACK, BACK, REFUSED]),
     ],
 )
 def test_a_saga_that_did_something_else_is_named(status: SagaStatus.ValueType, story: Story) -> None:
-    """I8: money that did not arrive, or did not come back, or came back twice; an initiator who heard otherwise."""
+    """I8: money or a fee that did not move, or did not come back, or twice; an initiator who heard otherwise."""
     (problem,) = misjudged(status, story)
     assert problem.startswith("t ended as ")
 
@@ -164,8 +182,8 @@ def conserved(story: Story) -> list[str]:
     return LOAD.conserved([call], [journal(story)])
 
 
-@pytest.mark.parametrize("story", [PAID, UNDONE, HALF])
-def test_money_in_accounts_and_in_transit_is_what_was_paid_in(story: Story) -> None:
+@pytest.mark.parametrize("story", [PAID, UNDONE, HALF, DEAR_PAID, DEAR_PAID[:3], DEAR_UNDONE])
+def test_money_in_accounts_in_transit_and_in_fees_is_what_was_paid_in(story: Story) -> None:
     """I9, wherever a transfer stands."""
     assert conserved(story) == []
 
@@ -173,5 +191,7 @@ def test_money_in_accounts_and_in_transit_is_what_was_paid_in(story: Story) -> N
 def test_money_from_nowhere_and_a_wrong_balance_are_found() -> None:
     """I9: a deposit that nobody made, and an event whose balance does not follow."""
     nowhere = Deposited(account="bob", amount_minor=5, currency="EUR", balance_minor=5)
-    assert conserved([nowhere]) == ["100 was paid in, but accounts and transit hold 105"]
+    assert conserved([nowhere]) == ["100 was paid in, but accounts, transit and fees hold 105"]
+    fee = FeeCharged(account="alice", amount_minor=3, currency="EUR", balance_minor=98, transfer="t")
+    assert conserved([fee]) == ["bank-events-0, batch 4: alice holds 97, but the event says 98"]
     assert conserved([ASKED, OUT, AGAIN]) == ["bank-events-0, batch 6: alice holds 100, but the event says 130"]
