@@ -47,12 +47,13 @@ def end_of(saga: SagaState) -> int:
 
 
 def _forward(saga: SagaState, plan: Plan) -> Sequence[Move]:
+    behind = {index for index, step in enumerate(saga.steps) if step.phase in BEHIND}
     moves = [
         Move(FORWARD, index)
         for index, step in enumerate(plan)
-        if saga.at(index).phase == READY and all(saga.at(n).phase in BEHIND for n in step.after)
+        if index not in behind and behind.issuperset(step.after) and saga.at(index).phase == READY
     ]
-    if moves or any(saga.at(index).phase not in BEHIND for index in range(len(plan))):
+    if moves or not behind.issuperset(range(len(plan))):
         return moves
     return _close(saga, plan)
 
