@@ -82,6 +82,8 @@ class Group:
         self._life = self._chance.getrandbits(64)
         self._count = 0
         self._tell: Tell = lambda _addresses, _seat: None
+        self._given_up: dict[int, Seat] = {}
+        """Seats to be said once, though the next one may lead by then."""
         self.leaving = False
         self._holders: dict[int, Holder] = {}
         self._beat_now = asyncio.Event()
@@ -114,6 +116,7 @@ class Group:
     def gave_up(self, seat: Seat) -> None:
         """This process leads no more, as its seat says.  Who was named need not wait until the log says so, too."""
         self._release(seat)
+        self._given_up[seat.partition] = seat
         others = (peer.beat.address for peer in self.directory.live(self._clock.monotonic_us()))
         self._tell([address for address in others if address not in ("", self.me.address)], seat)
 
@@ -205,7 +208,7 @@ class Group:
             build=BUILD,
             began_at=self.began_at,
             later_life=self._later_life,
-            seats=[holder.seat() for holder in self._holders.values()],
+            seats=self._seats(),
         )
         try:
             await self._log.append(self._topic, records.encode(beat), timeout_ms=timeout_ms)
@@ -215,6 +218,12 @@ class Group:
             if error.final:
                 raise Final(f"{self._topic}: the log takes no heartbeat: {error}") from error
             await asyncio.sleep(HEARTBEAT_MS / 1000)
+
+    def _seats(self) -> list[Seat]:
+        if self._given_up:
+            self._beat_now.set()  # how they are now is said at once after it
+        given_up, self._given_up = self._given_up, {}
+        return [given_up[n] if n in given_up else holder.seat() for n, holder in self._holders.items()]
 
     async def _listen(self, offset: int, end: int) -> None:
         """What stood in the log before its `end` counts only for what was released."""

@@ -206,18 +206,39 @@ def test_who_is_named_beside_the_log_need_not_wait_for_it() -> None:
             told: list[tuple[Sequence[str], Seat]] = []
             third.group.tell_by(lambda addresses, seat: told.append((addresses, seat)))
             await asyncio.sleep(SILENCE_S)
-            third.group.gave_up(released(4, SECOND, term=TERM))
-            ((addresses, said),) = told
-            assert sorted(addresses) == sorted((FIRST, SECOND))
             for wrong in (released(4, SECOND, term=8), released(5, SECOND, term=TERM), seat(4, TERM, leads=True)):
                 second.group.heard_release(wrong)
             await asyncio.sleep(BEAT_S)
             assert second.holder.turns == []
+            third.group.gave_up(released(4, SECOND, term=TERM))
+            ((addresses, said),) = told
+            assert sorted(addresses) == sorted((FIRST, SECOND))
             second.group.heard_release(said)
             began_s = asyncio.get_running_loop().time()
             await second.holder.changed.wait()
             assert second.holder.turns[0] == 4
-            assert asyncio.get_running_loop().time() - began_s < BEAT_S
+            assert asyncio.get_running_loop().time() - began_s < BEAT_S / 10
             assert first.holder.turns == []
+
+    virtually(scene())
+
+
+def test_what_was_given_up_is_said_in_the_log_once() -> None:
+    """Also where the next one leads before the heartbeat is made, and is followed by then."""
+
+    async def scene() -> None:
+        async with cluster() as there:
+            first, _, third = there.led_by_last()
+            await asyncio.sleep(SILENCE_S)
+            third.group.gave_up(released(4, SECOND, term=TERM))
+            third.holder.mine = seat(5, 9)
+            third.group.changed()
+            await asyncio.sleep(BEAT_S / 2)
+            release = first.group.directory.released(seat(4, TERM))
+            assert release is not None
+            assert release.successor == SECOND
+            peer = first.group.directory.peer(THIRD)
+            assert peer is not None
+            assert peer.seats[0].epoch == 5
 
     virtually(scene())
