@@ -16,6 +16,7 @@ from bennu.replica.slices import Form, Load
 from bennu.replica.stored import Memory, dump_states, forms_of, load_states
 from bennu.v1 import command_pb2
 from bennu.v1.journal_pb2 import EventBatch, Outcome
+from bennu.wire.reasons import RULE_FAILED
 
 EVENT, MESSAGE, REJECTED, FAILED = (
     Outcome.OUTCOME_UNSPECIFIED,
@@ -63,11 +64,21 @@ def refuse(reason: str, message: str, outcome: int = REJECTED) -> Decision:
     return Decision(outcome, command_pb2.Rejection(reason=reason, message=text).SerializeToString(), (), ())
 
 
+Failed = Callable[[str, str, Exception], None]
+"""Told of what a rule of the domain raised: for which type of command or query, or which saga, and of which key."""
+
+
+def nobody_hears(_what: str, _key: str, _error: Exception) -> None:
+    """Where nobody would read it."""
+
+
 class AggregateFold:
     """States by aggregate kind and key.  What is in here was decided or replayed, never half of it."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, failed: Failed = nobody_hears) -> None:
+        """`failed` hears of rules that raise when a command is decided or a query is answered."""
         self._app = app
+        self._failed = failed
         self.states: list[dict[str, State]] = [{} for _ in app.kinds]
         self._touched: list[dict[str, State]] = [{} for _ in app.kinds]
         """By key, since the last digest."""
@@ -173,7 +184,7 @@ class AggregateFold:
             encode_state(changed)  # 0.5 us: one that can't be, as a number of more than 64 bits, has no digest either
             decision = _decision(rule, decided, events)
         except Exception as error:  # whatever the rules of a domain raise, the other commands go on
-            return _failure(rule, error), None
+            return self._failure(rule, key, error), None
         return decision, changed if events else None
 
     def _rule_of(self, event: Message, key: str, rule: CommandRule) -> EventRule:
@@ -193,7 +204,11 @@ class AggregateFold:
                 return _refusal(answer)
             return Decision(MESSAGE, answer.SerializeToString(), (), ())
         except Exception as error:  # a query of a domain must not end the service
-            return _failure(rule, error)
+            return self._failure(rule, rule.key(query), error)
+
+    def _failure(self, rule: CommandRule | QueryRule, key: str, error: Exception) -> Decision:
+        self._failed(rule.type_name, key, error)
+        return refuse(RULE_FAILED, f"{rule.type_name}: {type(error).__name__}: {error}", FAILED)
 
 
 def _upcasting(upcasts: Sequence[Upcast], event: Message) -> Callable[[bytes], object]:
@@ -214,10 +229,6 @@ def _refusal(rejection: Rejection) -> Decision:
             f"a rejection's reason has 1 to {MAX_REASON_CHARS} characters, this one {len(rejection.reason)}"
         )
     return refuse(rejection.reason, rejection.message)
-
-
-def _failure(rule: CommandRule | QueryRule, error: Exception) -> Decision:
-    return refuse("rule_failed", f"{rule.type_name}: {type(error).__name__}: {error}", FAILED)
 
 
 def _events_of(decided: Decided) -> Sequence[Message]:

@@ -7,6 +7,7 @@ import pytest
 from bank.v1.commands_pb2 import Deposit, OpenAccount
 from bank.v1.queries_pb2 import AccountView, GetAccount
 from bennu.limits import MAX_MESSAGE_CHARS
+from bennu.ops.failures import RULE_RAISED
 from tests.cserver.conftest import serving
 from tests.cserver.faulty_app import FAULTS, UNANSWERABLE
 from tests.cserver.served import Server
@@ -40,6 +41,16 @@ def test_a_rule_that_goes_wrong_changes_nothing(server: Server, account: str) ->
     assert view(server, account) == before
     opened(server, "healthy")
     assert server.ask(Deposit(account="healthy", amount_minor=1, currency="EUR")).code == "OK"
+
+
+def test_the_log_says_once_what_a_rule_raised(server: Server) -> None:
+    """With type, key, exception and traceback, for its author; the next ones are counted."""
+    opened(server, "raises")
+    for _ in range(3):
+        server.ask(Deposit(account="raises", amount_minor=1, currency="EUR"))
+    (said,) = (line for line in server.logged(RULE_RAISED) if "a rule divided by zero" in str(line["exception"]))
+    assert (said["rule_for"], said["key"]) == ("bank.v1.Deposit", "raises")
+    assert "faulty_app.py" in str(said["exception"])
 
 
 def test_a_rule_that_failed_is_not_tried_again(server: Server) -> None:

@@ -84,6 +84,16 @@ def test_an_answer_is_heard_only_by_the_asking_partition() -> None:
     ]
 
 
+def test_the_answer_of_a_rule_that_raised_says_what() -> None:
+    """The reason stands before a colon, so that operators see the exception, and domains only the reason."""
+    decided = batch(("saga:1", "rule_failed"), answers=SAGAS)
+    decided.outcomes[0] = Outcome.OUTCOME_FAILED
+    decided.replies[0] = Rejection(reason="rule_failed", message="bank.v1.Deposit: KeyError: 'x'").SerializeToString()
+    (answer,) = signals_of(decided)
+    assert isinstance(answer, Answer)
+    assert (answer.accepted, answer.reason) == (False, "rule_failed: bank.v1.Deposit: KeyError: 'x'")
+
+
 def test_each_saga_belongs_to_one_partition() -> None:
     """Of all partitions exactly one starts it: the one of its id."""
     found = [len(signals_of(batch(("asked", ASKED)), place=(number, 4))) for number in range(4)]

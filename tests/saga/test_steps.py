@@ -55,6 +55,15 @@ def test_a_branch_may_be_a_sequence() -> None:
     assert tails(story.accepts_step("2f")) == ["3f"]
 
 
+def test_a_domain_hears_of_a_rule_that_raised_by_its_reason_alone() -> None:
+    """What was raised stands in the journal of the saga, for operators."""
+    story = started(undoable("one"), DEPOSIT)
+    story.accepts()
+    assert story.refuses("rule_failed: a deposit: KeyError")[0] == "refused: rule_failed: a deposit: KeyError"
+    story.accepts()
+    assert FailTransfer.FromString(story.issued().payload).reason == "rule_failed"
+
+
 def test_what_needs_no_compensation_is_passed_over() -> None:
     """Only what changed something is undone."""
     story = started(undoable("one"), Step("check", withdraw, compensation=NOTHING), DEPOSIT)

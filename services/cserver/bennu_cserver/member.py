@@ -6,7 +6,7 @@ from bennu.domain.app import App
 from bennu.errors import Unavailable
 from bennu.limits import LOG_LOOK_MS
 from bennu.ops import topics
-from bennu.replica.fold import AggregateFold
+from bennu.replica.fold import AggregateFold, Failed, nobody_hears
 from bennu.replica.leader import Replica
 from bennu.replica.member import Member as AnyMember
 from bennu.replica.node import Node
@@ -19,13 +19,16 @@ from bennu_cserver.observed import Observed
 class Member(AnyMember[AggregateFold, Partition, Observed]):
     """One partition of an app in this process."""
 
-    def __init__(self, app: App, place: tuple[int, int], *, node: Node, intake: Intake) -> None:
-        """`place`: number of the partition, and how many there are."""
+    def __init__(
+        self, app: App, place: tuple[int, int], *, node: Node, intake: Intake, failed: Failed = nobody_hears
+    ) -> None:
+        """`place`: number of the partition, and how many there are; `failed` hears of rules that raise."""
         super().__init__(f"{app.name}-events-{place[0]}", place, node=node)
         self.commands_topic = f"{app.name}-commands-{place[0]}"
         self.numbered_sources = topics.numbered_sources(app.name, place[1], app.callers)
         self._app = app
         self._intake = intake
+        self._failed = failed
         self.pauses = node.pauses
 
     @property
@@ -34,7 +37,7 @@ class Member(AnyMember[AggregateFold, Partition, Observed]):
         return [self.topic, self.commands_topic]
 
     def new_fold(self) -> AggregateFold:
-        return AggregateFold(self._app)
+        return AggregateFold(self._app, self._failed)
 
     def check(self, fold: AggregateFold) -> None:
         """Replay stops at what the app does not know, so an app that has read the journal may lead it."""

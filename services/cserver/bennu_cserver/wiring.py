@@ -8,6 +8,7 @@ from bennu.log.port import Log
 from bennu.members.group import Group, Identity
 from bennu.ops import grpc_port, topics
 from bennu.ops.apps import load_app
+from bennu.ops.failures import RuleFailures
 from bennu.ops.grpc_port import advertised, bind, serving
 from bennu.ops.interpreter import settle
 from bennu.ops.logs import open_log
@@ -47,9 +48,9 @@ async def main(settings: CServerSettings, running: Running) -> None:
         port = bind(server, settings.grpc, what="grpc", insecure_bind=settings.insecure_bind)
         me = Identity("cserver", running.node, advertised(settings.advertise, settings.grpc, port))
         node = node_of(app, settings, log, clock=clock, me=me)
-        intake = Intake(app, clock.wall_us)
+        intake, failed = Intake(app, clock.wall_us), RuleFailures(running.metrics)
         places = [(number, settings.partitions) for number in range(settings.partitions)]
-        members = [Member(app, place, node=node, intake=intake) for place in places]
+        members = [Member(app, place, node=node, intake=intake, failed=failed) for place in places]
         routes = Routes(app, members, group=node.group, peers=peers)
         edge, frames = Edge(routes, intake, observed), stream.Stream(routes, intake, observed)
         others = peer_service.PeerService(routes, intake)

@@ -18,6 +18,7 @@ from bennu.domain.plan import Plan, PlannedStep, as_declared, makers, plan_of
 from bennu.domain.saga import Saga, trigger_of
 from bennu.errors import BadSettings, RecordBroken
 from bennu.limits import MAX_COMMAND_BYTES
+from bennu.replica.fold import Failed, nobody_hears
 from bennu_saga.limits import MAX_KEY_BYTES, MAX_REASON_CHARS
 
 
@@ -74,8 +75,10 @@ class Definitions:
     Of one name there may be several versions: new sagas start with the newest, the others end what began with them.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, failed: Failed = nobody_hears) -> None:
+        """`failed` hears of rules that raise, see `told_of`."""
         self.app = app
+        self._failed = failed
         self._whose = ("app " if len(app.apps) == 1 else "apps ") + ", ".join(f"`{each.name}`" for each in app.apps)
         self._commands = {name: (each.name, rule) for each in app.apps for name, rule in each.commands.items()}
         self._events = {name: rule for each in app.apps for name, rule in each.events.items()}
@@ -161,6 +164,11 @@ class Definitions:
         if not (inspect.isfunction(declared) or inspect.ismethod(declared)):
             return set()
         return {self._commands[name_of(made)][0] for made in returned_types(declared) if made is not Message}
+
+    def told_of(self, failed: RuleFailed, *, definition: str, saga_id: str) -> None:
+        """Say what a rule raised, or gave that it may not; for whoever catches it, who alone knows whose it is."""
+        cause = failed.__cause__
+        self._failed(definition, saga_id, cause if isinstance(cause, Exception) else failed)
 
     def get(self, name: str, version: int) -> Definition | None:
         """The definition that a journaled saga began with."""

@@ -31,7 +31,7 @@ from bennu.v1.saga_pb2 import (
     SagaStepLeftOut,
     SagaTimerFired,
 )
-from bennu.wire.reasons import TIMED_OUT
+from bennu.wire.reasons import RULE_FAILED, TIMED_OUT
 from bennu_saga.definitions import Definition, Definitions, RuleFailed, call_rule
 from bennu_saga.fold import Record, SagaFold
 from bennu_saga.issuing import Issuing
@@ -121,7 +121,7 @@ class Reactor:
         if saga.steps[index].role == CLOSING and not answer.accepted:
             self.notes.append(Note(REFUSED_CLOSING, saga_id, answer.reason))
         events = () if answer.unknown else tuple(zip(answer.types, answer.events, strict=True))
-        data, problem = self._told(definition, saga, events)
+        data, problem = self._told(saga_id, definition, events)
         record = SagaCommandAnswered(
             saga_id=saga_id,
             command_id=answer.command_id,
@@ -146,7 +146,7 @@ class Reactor:
         step = saga.at(heard.step)
         if step.role != FORWARD or step.phase not in UNDER_WAY:
             return []
-        data, problem = self._told(self.definition_of(saga), saga, [(heard.type_name, heard.event)])
+        data, problem = self._told(heard.saga_id, self.definition_of(saga), [(heard.type_name, heard.event)])
         reason = "" if heard.accepted else heard.type_name.rpartition(".")[2]
         cause = step.awaited
         records = self._take(
@@ -197,7 +197,7 @@ class Reactor:
         step = check_operation(asked, saga, definition.plan)
         if asked.operation == COMPENSATE:
             self._check_undone(saga, definition)
-        data, problem = self._told(definition, saga, saga.unheard) if asked.operation == RETRY else (b"", "")
+        data, problem = self._told(saga_id, definition, saga.unheard) if asked.operation == RETRY else (b"", "")
         if problem:
             raise NotPossible(f"a rule of the saga still fails: {problem}")
         records = self._take(
@@ -246,21 +246,26 @@ class Reactor:
             SagaParked(saga_id=saga_id, step=index, role=role, reason=reason, event_types=events[0], events=events[1])
         )
 
-    def _told(self, definition: Definition, saga: SagaState, events: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
+    def _told(self, saga_id: str, definition: Definition, events: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
         """The data after these events, empty if none changed it; and why a rule raised at one."""
         mine: list[Message] = [self._definitions.event(*event) for event in events if self._definitions.knows(event[0])]
         mine = [event for event in mine if event.DESCRIPTOR.full_name in definition.hears]
         if not mine:
             return b"", ""
         try:
-            data = definition.data(saga.data)
+            data = definition.data(self._fold.sagas[saga_id].data)
             for event in mine:
                 data = definition.after(data, event)
             raw: bytes = call_rule(partial(msgspec.msgpack.encode, data))
-            too_much = f"rule_failed: its data takes {len(raw)} bytes, {MAX_DATA_BYTES} at most"
+            too_much = f"{RULE_FAILED}: its data takes {len(raw)} bytes, {MAX_DATA_BYTES} at most"
             return (b"", too_much) if len(raw) > MAX_DATA_BYTES else (raw, "")
         except RuleFailed as failed:
-            return b"", f"rule_failed: {failed}"
+            return b"", self._failed(saga_id, definition, failed)
+
+    def _failed(self, saga_id: str, definition: Definition, failed: RuleFailed) -> str:
+        """Say it, and give the reason that stands in the journal."""
+        self._definitions.told_of(failed, definition=definition.name, saga_id=saga_id)
+        return f"{RULE_FAILED}: {failed}"
 
     def _take(self, record: Record) -> list[Record]:
         if isinstance(record, SagaParked):
@@ -297,7 +302,7 @@ class Reactor:
                 return self._take(SagaStepLeftOut(saga_id=saga_id, step=move.step))
             issued = self._issuing.command(saga_id, saga, definition, move=move)
         except RuleFailed as failed:
-            return self._park(saga_id, move.step, f"rule_failed: {failed}")
+            return self._park(saga_id, move.step, self._failed(saga_id, definition, failed))
         if issued is None:  # only a closing command may be absent: nobody wants to hear
             return self._end(saga_id, saga)
         issued.causation_id = cause

@@ -11,11 +11,12 @@ from google.protobuf.message import DecodeError, Message
 from bennu.domain.app import App
 from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.errors import RecordBroken, UnknownToBuild
-from bennu.replica.fold import EVENT, REJECTED
+from bennu.replica.fold import EVENT, FAILED, REJECTED
 from bennu.replica.known import check_events
 from bennu.v1.command_pb2 import Origin, Rejection
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.wire.partitioning import partition_of
+from bennu.wire.reasons import RULE_FAILED
 from bennu_saga.definitions import Definition, Definitions, RuleFailed, key_of
 
 
@@ -137,7 +138,7 @@ class Signals:
             if reply is None:
                 raise ValueError("replies are missing")
             if outcome >= REJECTED:
-                yield Answer(entry, command_id, accepted=False, reason=Rejection.FromString(reply).reason)
+                yield Answer(entry, command_id, accepted=False, reason=_reason(outcome, reply))
             elif listen or strange:
                 last = first + batch.event_counts[entry]
                 types = [batch.event_types[index] for index in batch.event_type_indexes[first:last]]
@@ -163,7 +164,8 @@ class Signals:
         for definition, step, accepted, rule in self._definitions.listening.get(name, ()):
             try:
                 key = key_of(rule, event)
-            except RuleFailed:  # an event without a key is nobody's
+            except RuleFailed as failed:  # an event without a key is nobody's
+                self._definitions.told_of(failed, definition=definition.name, saga_id=f"{definition.name}:?")
                 continue
             saga_id = f"{definition.name}:{key}"
             if partition_of(saga_id, self._partitions) == self._number:
@@ -176,7 +178,8 @@ class Signals:
             try:
                 key = key_of(definition.saga.key, event)
             except RuleFailed as failed:
-                key, failure = f"?{instance}", f"rule_failed: key: {failed}"
+                key, failure = f"?{instance}", f"{RULE_FAILED}: key: {failed}"
+                self._definitions.told_of(failed, definition=definition.name, saga_id=f"{definition.name}:{key}")
             saga_id = f"{definition.name}:{key}"
             if partition_of(saga_id, self._partitions) == self._number:
                 origin = _origin(batch, entry)
@@ -191,6 +194,12 @@ class Signals:
                     origin.traceparent,
                     failure,
                 )
+
+
+def _reason(outcome: int, reply: bytes) -> str:
+    """Of a refusal; of a rule that raised, with what: tables and operators are to see it."""
+    rejection = Rejection.FromString(reply)
+    return f"{RULE_FAILED}: {rejection.message}" if outcome == FAILED else rejection.reason
 
 
 def _entry(signal: Signal) -> int:

@@ -18,7 +18,7 @@ from bennu.v1.saga_pb2 import (
     SagaStarted,
     SagaStatus,
 )
-from bennu.wire.reasons import NOTHING_TO_COMPENSATE, TIMED_OUT
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE, TIMED_OUT, named
 
 FORWARD, COMPENSATION, CLOSING = (
     SagaCommandRole.SAGA_COMMAND_ROLE_FORWARD,
@@ -200,7 +200,7 @@ def settle(saga: SagaState, index: int, *, refused: str) -> Sequence[str]:
         saga.order = (*saga.order, index)
     elif step.role == FORWARD:
         step.phase = NOT_DONE
-        return turn_back(saga, refused)
+        return turn_back(saga, named(refused))
     elif not refused:
         step.phase = UNDONE
     else:

@@ -7,7 +7,7 @@ from bennu.domain.messages import name_of
 from bennu.domain.plan import Plan, PlannedStep
 from bennu.domain.saga import Retry
 from bennu.v1.saga_pb2 import SagaAnswerMeaning
-from bennu.wire.reasons import NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN
+from bennu.wire.reasons import NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN, named
 from bennu_saga.signals import Answer
 from bennu_saga.state import (
     AWAITS_EVENT,
@@ -20,7 +20,7 @@ from bennu_saga.state import (
 )
 
 SETTLED = SagaAnswerMeaning.SAGA_ANSWER_MEANING_UNSPECIFIED
-FINAL = frozenset({NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN})
+FINAL = frozenset({NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN, named})
 """Refusals of a compensation that no further asking would change."""
 NEVER = Retry(limit=0)
 
@@ -61,7 +61,7 @@ def _refused(reason: str, saga: SagaState, plan: Plan, *, index: int) -> Verdict
     step, planned = saga.steps[index], plan[index]
     if step.role == COMPENSATION and reason in FINAL:
         return Verdict(accepted=False, reason=reason)
-    again = step.role == COMPENSATION or planned.forward_only or reason in planned.retry.reasons
+    again = step.role == COMPENSATION or planned.forward_only or named(reason) in planned.retry.reasons
     if again and step.refusals < retry_of(saga, plan, index).limit:
         return Verdict(accepted=False, reason=reason, meaning=OPEN, retried=True)
     if step.role != COMPENSATION and planned.forward_only:

@@ -5,6 +5,7 @@ import grpc
 from bennu.members.group import Group, Identity
 from bennu.ops import topics
 from bennu.ops.apps import load_app
+from bennu.ops.failures import RuleFailures
 from bennu.ops.grpc_port import OPTIONS, advertised, bind, serving
 from bennu.ops.interpreter import settle
 from bennu.ops.logs import open_log
@@ -25,7 +26,7 @@ from bennu_saga.settings import SagaSettings
 
 async def main(settings: SagaSettings, running: Running) -> None:
     """Serve until asked to stop."""
-    definitions = Definitions(load_app(settings.app))
+    definitions = Definitions(load_app(settings.app), RuleFailures(running.metrics))
     clock = SystemClock()
     observed = Observed(running.metrics, running.readiness, settings.partitions, definitions=definitions)
     candidate = Candidate(running.node, window_count=0, window_age_ms=0)  # no client asks again for a reply
