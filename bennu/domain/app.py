@@ -15,7 +15,7 @@ from bennu.domain.messages import input_type, key_of, name_of, returned_types, r
 from bennu.domain.older import Older, StateUpcaster, older_versions
 from bennu.domain.plan import plan_of
 from bennu.domain.projection import Projection
-from bennu.domain.saga import Saga
+from bennu.domain.saga import Saga, check_key
 from bennu.domain.scenario import Scenario
 from bennu.errors import BadSettings
 
@@ -111,6 +111,7 @@ class App:
         self.known_events = self.events.keys() | self.upcasts.keys()
         """All that may stand in this app's journals."""
         for saga in sagas:
+            check_key(saga)
             plan_of(saga)
         self.sagas = tuple(saga() for saga in sagas)
         self.apps = (self, *participants)

@@ -123,7 +123,7 @@ class Saga(Generic[T]):
 
     def key(self, trigger: T) -> str:
         """Identity of the saga that `trigger` starts; the same trigger must give the same key."""
-        raise BadSettings(f"{type(self).__qualname__} must define key()")
+        raise NotImplementedError
 
     def completed(self, trigger: T) -> Message | None:
         """Command that tells the initiator; None tells nobody."""
@@ -142,6 +142,15 @@ def trigger_of(saga: type[Saga[Any]]) -> type[Message]:
                 if isinstance(argument, type) and issubclass(argument, Message):
                     return argument
     raise BadSettings(f"{saga.__qualname__} must derive from Saga[TheEventThatStartsIt]")
+
+
+def check_key(saga: type[Saga[Any]]) -> None:
+    """Raise `BadSettings` for a saga that does not say what names it."""
+    if saga.key is Saga.key:
+        raise BadSettings(
+            f"{saga.__qualname__} has no `key`: it needs `def key(self, trigger) -> str`, which finds in the event "
+            "that starts it what names the saga, such as the number of an order"
+        )
 
 
 def hears(rule: Rule) -> Rule:

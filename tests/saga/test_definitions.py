@@ -26,9 +26,21 @@ class _OfCommand(Saga[Deposit]):
 
     steps = (DEPOSIT,)
 
+    def key(self, trigger: Deposit) -> str:
+        return trigger.account
+
 
 class _OfNothing(Saga[Any]):
     """Started by nothing in particular."""
+
+    steps = (DEPOSIT,)
+
+    def key(self, trigger: object) -> str:
+        return str(trigger)
+
+
+class _Nameless(Saga[TransferRequested]):
+    """Does not say what names it."""
 
     steps = (DEPOSIT,)
 
@@ -43,6 +55,7 @@ BAD: dict[str, tuple[list[type[Saga[Any]]], str]] = {
     "a query as compensation": ([saga(Step("one", withdraw, compensation=asks))], "asks makes bank.v1.GetTransfer"),
     "started by a command": ([_OfCommand], "bank.v1.Deposit, which is no event"),
     "started by nothing": ([_OfNothing], "must derive from Saga"),
+    "no key": ([_Nameless], "_Nameless has no `key`"),
     "two of one name": ([saga(DEPOSIT), saga(WITHDRAW)], "two sagas of app `bank` are called Told, version 1"),
 }
 

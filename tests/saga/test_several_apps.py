@@ -60,11 +60,17 @@ class _Told(Saga[TripRequested]):
 
     steps = (Step("room", reserve_room),)
 
+    def key(self, trigger: TripRequested) -> str:
+        return trigger.trip
+
 
 class _Astray(Saga[TripRequested]):
     """Undoes in one app what it did in another one."""
 
     steps = (Step("room", reserve_room, compensation=release_car, timeout_ms=1), Step("again", reserve_room))
+
+    def key(self, trigger: TripRequested) -> str:
+        return trigger.trip
 
 
 class _OfHotel(Saga[RoomReserved]):
