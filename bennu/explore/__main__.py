@@ -7,6 +7,9 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from random import Random
 from typing import Annotated
 
@@ -16,12 +19,15 @@ from bennu.cli.told import EXIT_FAILED, run_told
 from bennu.domain.app import App
 from bennu.errors import BadSettings
 from bennu.explore.search import Explored
+from bennu.explore.told import told
 from bennu.explore.world import Model
 from bennu.ops import logging
 from bennu.ops.apps import load_app
 
+ToldFailure = tuple[str, Sequence[str]]
+"""What is wrong, and the path to it in words."""
 SHOWN = 3
-"""Failures whose paths are printed."""
+"""Failures that are printed, each with the simplest path to it."""
 
 
 def explore(  # noqa: PLR0913  each is a flag
@@ -40,8 +46,9 @@ def explore(  # noqa: PLR0913  each is a flag
     logging.configure("error")
     model = _model(load_app(app), scenario, partitions)
     began_s = time.monotonic()
-    found = asyncio.run(_explored(model, faults, (samples, sample_faults, seed), until_s=began_s + seconds))
+    found, failures = asyncio.run(_explored(model, faults, (samples, sample_faults, seed), until_s=began_s + seconds))
     _say(found, faults, sample_faults)
+    _say_failures(found, failures)
     if as_json:
         figures = {
             "scenario": scenario,
@@ -54,11 +61,11 @@ def explore(  # noqa: PLR0913  each is a flag
             "seed": seed,
             "ends": dict(found.ends),
             "logs": [f"{place.app.name}-{place.number}" for place in found.model.places],
-            "failures": [{"why": why, "path": [str(event) for event in path]} for why, path in found.failures],
+            "failures": [{"why": why, "path": path} for why, path in failures],
             "seconds": round(time.monotonic() - began_s, 1),
         }
         typer.echo(json.dumps(figures))
-    if found.failures or not found.complete:
+    if failures or not found.complete:
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -69,11 +76,13 @@ def _model(app: App, scenario: str, partitions: int) -> Model:
     return Model(app, app.scenarios[scenario], partitions)
 
 
-async def _explored(model: Model, faults: int, sample: tuple[int, int, int], *, until_s: float) -> Explored:
+async def _explored(
+    model: Model, faults: int, sample: tuple[int, int, int], *, until_s: float
+) -> tuple[Explored, Sequence[ToldFailure]]:
     found, (count, sample_faults, seed) = Explored(model), sample
     found.all(faults, until_s)
     found.sample(count, sample_faults, chance=Random(seed), until_s=until_s)  # noqa: S311 - to be drawn again
-    return found
+    return found, [(why, told(model, path)) for why, path in found.failures]
 
 
 def _say(found: Explored, faults: int, sample_faults: int) -> None:
@@ -81,13 +90,17 @@ def _say(found: Explored, faults: int, sample_faults: int) -> None:
     typer.echo(f"{every} of events with up to {faults} faults: {found.worlds:,} states of affairs")
     typer.echo(f"and {found.samples:,} paths drawn by chance, with up to {sample_faults} faults each")
     typer.echo(", ".join(f"{count:,} {how}" for how, count in sorted(found.ends.items())))
-    if found.failures:
+
+
+def _say_failures(found: Explored, failures: Sequence[ToldFailure]) -> None:
+    if failures:
         logs = (f"{number} of {place.app.name}-{place.number}" for number, place in enumerate(found.model.places))
         typer.echo(f"\nthe logs are {', '.join(logs)}")
-    for why, path in found.failures[:SHOWN]:
-        typer.echo(f"\nWRONG: {why}\n  after {' → '.join(map(str, path))}")
-    if len(found.failures) > SHOWN:
-        typer.echo(f"\nand {len(found.failures) - SHOWN} more")
+    for path, alike in groupby(failures[:SHOWN], key=itemgetter(1)):
+        typer.echo("".join(f"\nWRONG: {why}" for why, _ in alike))
+        typer.echo("".join(f"    {event}\n" for event in path), nl=False)
+    if len(failures) > SHOWN:
+        typer.echo(f"\nand {len(failures) - SHOWN} more; all of them with --json")
 
 
 def build() -> typer.Typer:

@@ -8,11 +8,15 @@ from typing import NamedTuple, cast
 
 import msgspec
 from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
 
 from bennu.domain.app import App
 from bennu.domain.scenario import States
 from bennu.errors import BadSettings, BennuError
+from bennu.explore.failures import Raised
+from bennu.explore.values import Taken
 from bennu.log.port import Log, Record
+from bennu.ops.answers import OK
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.ops.topics import numbered_sources
@@ -28,7 +32,7 @@ from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu.v1.saga_pb2 import SagaCommandIssued
 from bennu_cserver.command_loop import Partition as CommandPartition
-from bennu_cserver.intake import Intake
+from bennu_cserver.intake import Intake, Refused
 from bennu_cserver.log_input import CommandLogReader
 from bennu_cserver.observed import Observed
 from bennu_cserver.submission import Prepared, Submission
@@ -44,7 +48,8 @@ from bennu_saga.state import ASKED, COMPENSATION, DONE, RESTING, SagaState
 
 NO_LOG = cast(Log, None)
 """A replica that is only told what to do reads and writes none."""
-REFUSED = ("explored_refusal", "the exploration has the participant refuse")
+REFUSAL = "explored_refusal"
+REFUSED = (REFUSAL, "the exploration has the participant refuse")
 WINDOW = 1_000_000
 
 
@@ -113,6 +118,7 @@ class Participant:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._app = place.app
+        self._raised = Raised()
         self._intake = Intake(place.app, lambda: 0)
         sources = numbered_sources(place.app.name, place.partitions, place.app.callers)
         observed = Observed(Metrics(), Readiness(), place.partitions)
@@ -122,18 +128,21 @@ class Participant:
     def carry_out(self, journal: Sequence[bytes], command: Message) -> tuple[bytes, str]:
         """A client's command: the record of its batch, and why it was refused, if it was."""
         name = command.DESCRIPTOR.full_name
-        prepared = self._intake.command(name, command.SerializeToString(), f"given-{len(journal)}", origin=Origin())
+        try:
+            prepared = self._intake.command(name, command.SerializeToString(), f"given-{len(journal)}", origin=Origin())
+        except Refused as refused:
+            return b"", str(refused)
         submission = Submission([prepared], lambda _submission, _batch_no: None)
         body = self._decided(journal, submission, now_us=0)
-        code, content = submission.replies[0]
-        return body, content.decode(errors="replace") if code else ""
+        raised = self._raised.take()
+        return body, "; ".join(raised) or _why(*submission.replies[0])
 
-    def take(self, journal: Sequence[bytes], commands: Sequence[bytes], *, refuse: bool, now_us: int) -> bytes:
+    def take(self, journal: Sequence[bytes], commands: Sequence[bytes], *, refuse: bool, now_us: int) -> Taken:
         """The newest record of the command log: the record of its batch.  `refuse`: refuse all of it by fiat."""
         submission = self._reader.submission(self._intake, len(commands) - 1, commands[-1])
         if refuse:
             submission.commands = [_refused(command) for command in submission.commands]
-        return self._decided(journal, submission, now_us=now_us)
+        return Taken(self._decided(journal, submission, now_us=now_us), self._raised.take())
 
     def states(self, journal: Sequence[bytes]) -> States:
         """What it holds."""
@@ -143,13 +152,22 @@ class Participant:
         return {kind.name: dict(states.items()) for kind, states in held}
 
     def _decided(self, journal: Sequence[bytes], submission: Submission, *, now_us: int) -> bytes:
-        fold, place = AggregateFold(self._app), (self._place.number, self._place.partitions)
+        fold, place = AggregateFold(self._app, self._raised), (self._place.number, self._place.partitions)
         replica = leading(self._place.events, fold, journal, place=place, now_us=now_us)
         partition = CommandPartition(replica, fold, Pauses())
         partition.submit(submission)
         while submission.next < len(submission.commands) or (submission.input_topic and not replica.open.inputs):
             partition.decide_some()
         return replica.seal()[0]
+
+
+def _why(code: int, content: bytes) -> str:
+    """The reason of a refusal, and what is said of it."""
+    if code == OK:
+        return ""
+    status, info = status_pb2.Status.FromString(content), error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    return info.reason if status.message == info.reason else f"{info.reason}: {status.message}"
 
 
 def _refused(command: Prepared) -> Prepared:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from bennu.errors import BennuError
 from bennu.explore.judge import Judged
-from bennu.explore.world import Event, Model, World
+from bennu.explore.values import Event, Path, World
+from bennu.explore.world import Model
 
-Path = tuple[Event, ...]
 MAX_STEPS = 400
-MAX_FAILURES = 20
+MAX_FAILURES = 100
+"""Found on whatever paths; then it is enough."""
+MISSED = "no path ends {}; if that is right, let the scenario say how some path ends: ends=(...)"
 
 
 class Failure(NamedTuple):
@@ -36,16 +38,25 @@ class Explored:
         """Ends of paths that differ, and of all samples."""
         self.samples = 0
         self.ends: Counter[str] = Counter()
-        self.failures: list[Failure] = []
+        self._found = 0
+        self._failures: dict[str, Path] = {}
         self.complete = False
         self._now_s = now_s
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """What is wrong, each once and with the simplest path to it; the simplest first."""
+        found = sorted(self._failures.items(), key=lambda item: _pains(item[1]))
+        ends = self.model.scenario.ends if self.complete and self.ends else ()
+        missed = [Failure(MISSED.format(end), ()) for end in ends if not self.ends[end]]
+        return [*(Failure(*each) for each in found), *missed]
 
     def all(self, faults: int, until_s: float) -> None:
         """Every order of events with up to so many faults; `complete` says whether there was time for it."""
         left: dict[World, int] = {}
         todo: list[tuple[World, int, Path]] = [(self.model.start(), faults, ())]
         while todo:
-            if self._now_s() > until_s or len(self.failures) >= MAX_FAILURES:
+            if self._now_s() > until_s or self._found >= MAX_FAILURES:
                 return
             world, more, path = todo.pop()
             if left.get(world, -1) >= more:
@@ -53,7 +64,7 @@ class Explored:
             left[world] = more
             self.worlds += 1
             if len(path) >= MAX_STEPS:
-                self.failures.append(Failure(f"it does not end within {MAX_STEPS} events", path))
+                self._fail(f"it does not end within {MAX_STEPS} events", path)
                 continue
             events = list(self.model.possible(world, more))
             if not events or all(event.fault for event in events):
@@ -68,7 +79,7 @@ class Explored:
         """Paths drawn by chance, with up to so many faults each."""
         start = self.model.start()
         for _ in range(count):
-            if self._now_s() > until_s or len(self.failures) >= MAX_FAILURES:
+            if self._now_s() > until_s or self._found >= MAX_FAILURES:
                 return
             self.samples += 1
             self._walk(start, faults, chance)
@@ -85,20 +96,36 @@ class Explored:
             if after is None:
                 return
             world, faults, path = after, faults - event.fault, (*path, event)
-        self.failures.append(Failure(f"it does not end within {MAX_STEPS} events", path))
+        self._fail(f"it does not end within {MAX_STEPS} events", path)
 
     def _after(self, world: World, event: Event, path: Path) -> World | None:
         try:
-            return self.model.after(world, event)
+            after = self.model.after(world, event)
         except BennuError as error:
-            self.failures.append(Failure(f"{type(error).__name__}: {error}", (*path, event)))
+            self._fail(f"{type(error).__name__}: {error}", (*path, event))
             return None
+        for why in after.raised:
+            if why not in world.raised:
+                self._fail(why, (*path, event))
+        return after
 
     def _over(self, world: World, path: Path) -> None:
         self.paths += 1
-        judged = Judged(self.model, world)
+        judged = Judged(self.model, world, path)
         self.ends.update(judged.ends)
-        self.failures += [Failure(why, path) for why in judged.wrong]
+        for why in judged.wrong:
+            self._fail(why, path)
+
+    def _fail(self, why: str, path: Path) -> None:
+        self._found += 1
+        known = self._failures.get(why)
+        if known is None or _pains(path) < _pains(known):
+            self._failures[why] = path
+
+
+def _pains(path: Path) -> tuple[int, int]:
+    """What it costs to follow a path: faults, then steps."""
+    return sum(event.fault for event in path), len(path)
 
 
 def _parted(events: Sequence[Event]) -> tuple[list[Event], list[Event]]:

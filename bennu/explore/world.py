@@ -1,28 +1,8 @@
-"""Everything that is durable or on its way in an exploration, and what can happen next.
-
-A world is a value: an event makes another one of it, and two that are equal go on alike.  The events are those of the
-log and of the processes on it:
-
-    take p    CServer takes the next record of command log p, decides, and its batch is effective
-    read j    Saga reads on in event journal j, reacts, and its batch is effective
-    send d    Saga's commands for command log d are appended, and the receipt comes in
-    fire      the next timer is due, and whatever is not read was journaled only now: its batch is effective
-    land i    a record whose outcome was unknown lands after all
-
-and, each counted as a fault:
-
-    twice d   the append was unknown and is repeated; both records land
-    late d    the same, but the first one lands only later, after whatever else
-    crash     Saga is killed: it has read and sent what its journal says, and no more
-    refuse p  the participant refuses the next record's commands
-    away p    CServer takes nothing of command log p until nothing else happens
-    fire      while commands are still on their way: an answer that comes too late
-"""
+"""What can happen to a world next, and what comes of it.  See `bennu.explore.values` for the events."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 from google.protobuf.message import Message
 
@@ -30,6 +10,7 @@ from bennu.domain.aggregate import State
 from bennu.domain.app import App
 from bennu.domain.scenario import Scenario, States
 from bennu.errors import BadSettings
+from bennu.explore.failures import Raised
 from bennu.explore.processes import (
     Participant,
     Sagas,
@@ -39,74 +20,15 @@ from bennu.explore.processes import (
     undone_by,
     without_cause,
 )
+from bennu.explore.values import NOBODY, Event, Reaction, Reading, Records, Taken, Taking, World
 from bennu.testing.clock import START_US
 from bennu.wire.partitioning import partition_of
 from bennu_saga.definitions import Definitions
 from bennu_saga.outbox import encode
 
-Records = tuple[bytes, ...]
 MAX_FIRINGS = 12
 """Timers on one path before who is away comes back: what is not answered may be asked for again for ever."""
-NOBODY = -1
 CACHED = 100_000
-
-
-class Event(NamedTuple):
-    """What happens, and to which log; `fault` says whether it counts as one."""
-
-    kind: str
-    place: int = 0
-    fault: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.place}{' (fault)' if self.fault else ''}"
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Logs, what was read and sent of them, and time; by the number of the place."""
-
-    events: tuple[Records, ...]
-    commands: tuple[Records, ...]
-    sagas: Records = field(compare=False)
-    """The journal of sagas.  What it comes to is compared in its stead, and in which order steps were undone."""
-    memory: bytes
-    undone: tuple[str, ...]
-    taken: tuple[int, ...]
-    """Records of each command log that CServer took."""
-    seen: tuple[int, ...]
-    kept_seen: tuple[int, ...]
-    """Records of each event journal that Saga read; and as its journal says."""
-    sent: tuple[int, ...]
-    kept_sent: tuple[int, ...]
-    """Numbers of each command log that Saga has receipts for; and as its journal says."""
-    issued: tuple[int, ...]
-    due_us: int = 0
-    """The next timer, in journaled time; 0: none."""
-    now_us: int = 0
-    firings: int = 0
-    limbo: tuple[tuple[int, bytes], ...] = ()
-    away: int = NOBODY
-
-
-class Taking(NamedTuple):
-    """What CServer makes of the newest of these commands follows from this."""
-
-    place: int
-    journal: Records
-    commands: Records
-    refuse: bool
-    now_us: int
-
-
-class Reading(NamedTuple):
-    """What Saga makes of an event journal, or, of nobody's, of its timer follows from this."""
-
-    journal: Records
-    receipts: tuple[int, ...]
-    now_us: int
-    place: int = NOBODY
-    events: Records = ()
 
 
 class Model:
@@ -117,7 +39,8 @@ class Model:
         self.scenario = scenario
         check_names(app)
         self.places = places_of(app, partitions)
-        self.definitions = Definitions(app)
+        self._raised = Raised()
+        self.definitions = Definitions(app, self._raised)
         self._participants = list(map(Participant, self.places))
         self._taken = lru_cache(CACHED)(self._take_anew)
         self._reacted = lru_cache(CACHED)(self._react_anew)
@@ -127,11 +50,13 @@ class Model:
     def start(self) -> World:
         """The scenario's beginning: the saga's event is in its journal.  Raises `BadSettings` if it can't begin."""
         events = [[first_record(place.number, place.partitions)] for place in self.places]
-        for command in (*self.scenario.given, self.scenario.when):
-            index = self._place_of(command)
+        named = [(command, f"command {n} of `given`") for n, command in enumerate(self.scenario.given, 1)]
+        for command, which in (*named, (self.scenario.when, "`when`")):
+            where = f"scenario {self.scenario.name}: {which}, {command.DESCRIPTOR.name},"
+            index = self._place_of(command, where)
             body, refusal = self._participants[index].carry_out(events[index], command)
             if refusal:
-                raise BadSettings(f"{self.scenario.name}: {command.DESCRIPTOR.name} is refused: {refusal}")
+                raise BadSettings(f"{where} is refused: {refusal}")
             events[index].append(body)
         count = len(self.places)
         zeros = (0,) * count
@@ -142,12 +67,13 @@ class Model:
         seen = tuple(0 if sagas.hears(*each) else len(each[1]) for each in zip(self.places, journals, strict=True))
         return replace(begin, seen=seen, kept_seen=seen)
 
-    def _place_of(self, command: Message) -> int:
+    def _place_of(self, command: Message, where: str) -> int:
         for index, (app, number, partitions, *_) in enumerate(self.places):
             rule = app.commands.get(command.DESCRIPTOR.full_name)
             if rule is not None and partition_of(rule.key(command), partitions) == number:
                 return index
-        raise BadSettings(f"{self.scenario.name}: {command.DESCRIPTOR.full_name} is no command of the apps")
+        names = ", ".join(f"`{app.name}`" for app in self.app.apps)
+        raise BadSettings(f"{where} is no command of {names}: no rule marked `decides` takes it")
 
     # --- what can happen
 
@@ -237,8 +163,13 @@ class Model:
 
     def _take(self, world: World, number: int, *, refuse: bool) -> World:
         taken = world.taken[number] + 1
-        body = self._taken(Taking(number, world.events[number], world.commands[number][:taken], refuse, world.now_us))
-        return replace(world, events=_with(world.events, number, body), taken=_set(world.taken, number, taken))
+        found = self._taken(Taking(number, world.events[number], world.commands[number][:taken], refuse, world.now_us))
+        return replace(
+            world,
+            events=_with(world.events, number, found.body),
+            taken=_set(world.taken, number, taken),
+            raised=_all(world.raised, found.raised),
+        )
 
     def _read(self, world: World, source: int) -> World:
         found = self._reacted(Reading(world.sagas, _receipts(world), world.now_us, source, world.events[source]))
@@ -255,12 +186,14 @@ class Model:
             return replace(sent, commands=_with(sent.commands, number, record))
         return replace(sent, limbo=(*sent.limbo, (number, record))) if kind == "late" else sent
 
-    def _journaled(self, world: World, found: "Reaction") -> World:
+    def _journaled(self, world: World, found: Reaction) -> World:
         """What was reacted to is effective, with positions and receipts."""
+        raised = _all(world.raised, found.raised)
         if found.body is None:
-            return world
+            return replace(world, raised=raised)
         return replace(
             world,
+            raised=raised,
             sagas=(*world.sagas, found.body),
             memory=found.memory,
             undone=world.undone + found.undone,
@@ -272,14 +205,15 @@ class Model:
 
     # --- processes, whose every step follows from what they are given: the worlds are many, these are few
 
-    def _take_anew(self, it: Taking) -> bytes:
+    def _take_anew(self, it: Taking) -> Taken:
         return self._participants[it.place].take(it.journal, it.commands, refuse=it.refuse, now_us=it.now_us)
 
     def _hold_anew(self, place: int, journal: Records) -> States:
         return self._participants[place].states(journal)
 
-    def _react_anew(self, it: Reading) -> "Reaction":
+    def _react_anew(self, it: Reading) -> Reaction:
         sagas = Sagas(self.definitions, self.places, it.journal, now_us=it.now_us)
+        self._raised.take()  # what was heard of elsewhere is not of this step
         for place, last_no in zip(self.places, it.receipts, strict=True):
             if last_no:
                 sagas.partition.confirmed(place.commands, last_no)
@@ -299,6 +233,7 @@ class Model:
             journaled=tuple(sagas.journaled(place.events) for place in self.places),
             issued=tuple(heads.get(place.commands, 0) for place in self.places),
             due_us=timer[0] if timer else 0,
+            raised=self._raised.take(),
         )
 
     def _send_anew(self, journal: Records, number: int, sent: int) -> tuple[bytes, int]:
@@ -309,23 +244,13 @@ class Model:
         return encode(commands, sagas.topic), commands[-1].no
 
 
-class Reaction(NamedTuple):
-    """What Saga made of something, and how its journal stands then."""
-
-    body: bytes | None
-    """Its record; None: nothing that matters."""
-    memory: bytes
-    undone: tuple[str, ...]
-    """Compensations that it issued."""
-    seen: int
-    journaled: tuple[int, ...]
-    issued: tuple[int, ...]
-    due_us: int
-
-
 def _receipts(world: World) -> tuple[int, ...]:
     """By command log, those that are not journaled; 0: none."""
     return tuple(sent if sent > kept else 0 for sent, kept in zip(world.sent, world.kept_sent, strict=True))
+
+
+def _all(before: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*before, *more})) if more else before
 
 
 def _with(logs: tuple[Records, ...], number: int, record: bytes) -> tuple[Records, ...]:

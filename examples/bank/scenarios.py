@@ -56,8 +56,9 @@ def large(name: str, *before: Message, funds_minor: int = 2 * LARGE_MINOR, succe
         Deposit(account="alice", currency="EUR", amount_minor=funds_minor),
         *before,
     )
+    end = "completed" if succeeds else "compensated"
     asked = Transfer(transfer="t", source="alice", target="bob", currency="EUR", amount_minor=LARGE_MINOR)
-    return Scenario(name, given=given, when=asked, check=paid_or_not)
+    return Scenario(name, given=given, when=asked, check=paid_or_not, ends=(end,))
 
 
 LARGE = large("Large", succeeds=True)

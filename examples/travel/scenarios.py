@@ -45,8 +45,8 @@ def _balance(account: State) -> int:
     return account.balance_minor
 
 
-def trip(name: str, *, rooms: int = 1, price_minor: int = PRICE_MINOR) -> Scenario:
-    """The trip `t` of ann, to a hotel with so many rooms."""
+def trip(name: str, *, rooms: int = 1, price_minor: int = PRICE_MINOR, end: str = "completed") -> Scenario:
+    """The trip `t` of ann, to a hotel with so many rooms, and how it ends where nobody disturbs it."""
     return Scenario(
         name,
         given=(
@@ -67,9 +67,10 @@ def trip(name: str, *, rooms: int = 1, price_minor: int = PRICE_MINOR) -> Scenar
             currency="EUR",
         ),
         check=all_or_nothing,
+        ends=(end,),
     )
 
 
 TRIP = trip("Trip")
-SOLD_OUT = trip("SoldOut", rooms=0)
-TOO_DEAR = trip("TooDear", price_minor=PAID_IN_MINOR + 1)
+SOLD_OUT = trip("SoldOut", rooms=0, end="compensated")
+TOO_DEAR = trip("TooDear", price_minor=PAID_IN_MINOR + 1, end="compensated")

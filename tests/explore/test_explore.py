@@ -27,7 +27,8 @@ from bank.v1.commands_pb2 import (
 )
 from bank.v1.events_pb2 import TransferRequested
 from bennu.domain import NOTHING, App, Parallel, Saga, Scenario, Step
-from bennu.explore.world import Event, Model, World
+from bennu.explore.values import Event, World
+from bennu.explore.world import Model
 from bennu.replica.leader import Replica
 from bennu_cserver import command_loop, deciding
 from bennu_cserver.numbered import why_not_undone
