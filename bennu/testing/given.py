@@ -18,10 +18,10 @@ import msgspec
 from google.protobuf.message import Message
 
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, state_type
-from bennu.domain.messages import input_type, name_of, rules_of
+from bennu.domain.messages import input_type, key_of, name_of, rules_of
 from bennu.replica.agreement import encode_state
 from bennu.testing.purity import watched
-from bennu.testing.shown import plain, shown
+from bennu.testing.shown import fields_of, plain, shown
 
 Outcome = Message | Sequence[Message] | Accepted | Rejection
 Rule = Callable[..., Any]
@@ -48,8 +48,11 @@ class Given(Generic[S]):
     def when(self, command: Message, context: Context = CONTEXT) -> "Decided[S]":
         """Decide this command."""
         rule = _rule_for(_by_input(self._rules, "decides"), command, self._rules)
+        _check_keys((*self.history, command))
         arguments = (command, context) if len(inspect.signature(rule).parameters) > 2 else (command,)
         outcome: Outcome = self._twice(rule, arguments)
+        if not isinstance(outcome, Rejection):
+            _check_keys((command, *_events_of(outcome)))
         return Decided(self, command, outcome)
 
     def when_asked(self, query: Message) -> "Answered":
@@ -148,7 +151,7 @@ class Decided(Generic[S]):
 
     def then_state(self, **fields: object) -> "Decided[S]":
         """These fields of the state afterwards."""
-        found = {name: getattr(self.state, name) for name in fields}
+        found = fields_of(self.state, fields)
         assert found == fields, f"{self._what}\n  expected state: {fields}\n  state:          {found}"
         return self
 
@@ -186,6 +189,12 @@ def _rule_for(table: dict[type[Message], Rule], message: Message, rules: type[Ag
     known = ", ".join(sorted(name_of(kind) for kind in table)) or "none"
     assert rule is not None, f"{rules.__qualname__} has no rule for {message.DESCRIPTOR.full_name}; it takes {known}"
     return rule
+
+
+def _check_keys(messages: Sequence[Message]) -> None:
+    """All are about one aggregate, or CServer would not have these rules see, or make, them together."""
+    keys = {key_of(type(message))(message): message for message in reversed(messages)}
+    assert len(keys) <= 1, f"these are about different aggregates, {' and '.join(map(repr, keys))}: {shown(messages)}"
 
 
 def _copy(state: S) -> S:

@@ -1,8 +1,11 @@
 """Messages as a test compares and prints them."""
 
+from collections.abc import Iterable
+
+import msgspec
 from google.protobuf.message import Message
 
-from bennu.domain.aggregate import Rejection
+from bennu.domain.aggregate import Rejection, State
 
 
 def plain(value: object) -> object:
@@ -24,3 +27,11 @@ def shown(value: object) -> str:
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(shown(part) for part in value)}]"
     return repr(value)
+
+
+def fields_of(state: State, wanted: Iterable[str]) -> dict[str, object]:
+    """These fields of a state.  Raises `AssertionError` for one that it does not have."""
+    known = [field.name for field in msgspec.structs.fields(state)]
+    strange = [name for name in wanted if name not in known]
+    assert not strange, f"{type(state).__qualname__} has no field `{strange[0]}`; it has {', '.join(known) or 'none'}"
+    return {name: getattr(state, name) for name in wanted}

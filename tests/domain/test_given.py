@@ -93,6 +93,14 @@ FAILING: dict[str, tuple[Callable[[], object], str]] = {
     "a rejection but decided": (lambda: given(Rules).when(PUT).then_rejected("too_much"), "decided:"),
     "another rejection": (lambda: given(Rules).when(TOO_MUCH).then_rejected("closed"), "rejected: too_much"),
     "another reply": (lambda: given(Rules).when(PUT).then_replied(FIVE), "expected reply"),
+    "no such field": (
+        lambda: given(Rules).when(PUT).then_state(contents=7),
+        "Box has no field `contents`; it has content",
+    ),
+    "a history of another one": (
+        lambda: given(Rules, Deposited(account="b")).when(PUT),
+        "these are about different aggregates, 'a' and 'b'",
+    ),
     "another state": (lambda: given(Rules).when(PUT).then_state(content=8), "state:          {'content': 7}"),
     "another view": (lambda: given(Rules).when_asked(GetAccount(account="a")).then_answers(AccountView()), "answered:"),
     "a view but no rejection": (asked, "expected: rejected as unknown"),

@@ -184,6 +184,8 @@ def test_other_data_fails_it() -> None:
     """Fields that differ are shown."""
     with pytest.raises(AssertionError, match=r"expected: {'withdrawn_minor': 1}\n  data:     {'withdrawn_minor': 0}"):
         told(ASKED, rules=HEARING).then_data(withdrawn_minor=1)
+    with pytest.raises(AssertionError, match="has no field `hour`; it has withdrawn_minor"):
+        told(ASKED, rules=HEARING).then_data(hour=7)
 
 
 def test_a_rule_with_a_memory_fails_it() -> None:

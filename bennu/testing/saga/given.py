@@ -21,7 +21,7 @@ from bennu.domain.saga import Saga
 from bennu.testing.saga.life import Life
 from bennu.testing.saga.told import Signal
 from bennu.testing.saga.words import in_words
-from bennu.testing.shown import plain, shown
+from bennu.testing.shown import fields_of, plain, shown
 from bennu_saga.definitions import Definitions
 
 Status = Literal["running", "compensating", "completed", "compensated", "compensation_failed", "parked"]
@@ -68,7 +68,7 @@ class ToldSaga:
     def then_data(self, **fields: object) -> "ToldSaga":
         """These fields of what it remembers."""
         data = self._life.definition.data(self._life.state.data)
-        found = {name: getattr(data, name) for name in fields}
+        found = fields_of(data, fields)
         assert found == fields, self._differs(str(fields), f"data:     {found}")
         return self
 
