@@ -76,7 +76,8 @@ def export(
     if as_json:
         typer.echo(json.dumps({"directory": str(folder), "files": names}))
         return
-    typer.echo(f"{len(names)} files in {folder}; Python stubs from them:")
+    needed = "your own import bennu/v1/options.proto and buf/validate/validate.proto; bank and travel are examples"
+    typer.echo(f"{len(names)} files in {folder} ({needed}); Python stubs from them:")
     typer.echo(
         f"  cd {shlex.quote(str(folder))} && python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \\\n"
         f"    {' '.join(names)}"

@@ -41,7 +41,7 @@ def print_list(sagas: "Iterable[pb.SagaSummary]") -> None:
         for saga in sagas
     ]
     if not rows:
-        typer.echo("no saga is under way, or waits for an operator, of which all this holds", err=True)
+        typer.echo("no saga is under way or waits for an operator, of those that the filters let through", err=True)
         return
     _table(HEADINGS, rows)
 

@@ -234,7 +234,8 @@ class Admin:
         if saga is None:
             await led.effective()
             raise NoSaga(
-                f"no saga {saga_id} is under way or stands in compensation_failed: it has ended, or never began"
+                f"no saga {saga_id} is under way or stands in compensation_failed: it has ended, or never began; "
+                f"those that ended are in the table {self._definitions.app.name}.sagas"
             )
         return led, saga
 

@@ -283,6 +283,6 @@ def _ended(record: SagaEnded, _plan: Plan) -> str:
 _TELL: dict[type, Callable[..., str]] = {
     SagaCommandIssued: _issued,
     SagaEnded: _ended,
-    SagaParked: lambda record, _plan: f"is parked: {record.reason}",
+    SagaParked: lambda record, _plan: f"is parked again: {record.reason}",
     SagaStepLeftOut: lambda record, plan: f"leaves out step `{plan[record.step].name}`",
 }
