@@ -21,6 +21,10 @@ def test_an_app_is_found_by_its_name() -> None:
         ("bnak.app:app", "no module bnak; is its folder on PYTHONPATH?"),
         ("bank.ap:app", "no module bank.ap"),
         ("bank.app:aap", "module bank.app has no attribute aap"),
+        (
+            "tests.ops.app_without_default:app",
+            "app_without_default.py:6: Required field 'second' cannot",
+        ),
         ("bank.account:AccountRules", "is a type, not a bennu.domain.App"),
     ],
 )
