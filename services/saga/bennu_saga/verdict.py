@@ -20,7 +20,7 @@ from bennu_saga.state import (
 )
 
 SETTLED = SagaAnswerMeaning.SAGA_ANSWER_MEANING_UNSPECIFIED
-FINAL = frozenset({NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN, named})
+FINAL = frozenset({NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN})
 """Refusals of a compensation that no further asking would change."""
 NEVER = Retry(limit=0)
 
