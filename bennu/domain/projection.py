@@ -82,9 +82,14 @@ class Rows(Protocol):
 
 
 class Projection:
-    """Base of a projection.  `name` identifies its position; rules are marked with `projects`."""
+    """Base of a projection.  `name` identifies its position; rules are marked with `projects`.
+
+    Whoever changes tables, or the types of events that have rules, is asked for a rebuild; whoever changes what a rule
+    does with the same events raises `version`, and is asked as well.
+    """
 
     name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
     tables: ClassVar[tuple[Table, ...]] = ()
 
 

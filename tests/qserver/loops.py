@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 
 import pytest
@@ -20,8 +21,8 @@ from bennu.ops.readiness import Readiness
 from bennu.replica.journal import FORMAT_VERSION, encode
 from bennu.v1.journal_pb2 import EpochStart
 from bennu_qserver import schema
-from bennu_qserver.database import open_database
-from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.database import Connection, open_database
+from bennu_qserver.dispatch import DeclaredProjection, compile_projections
 from bennu_qserver.migration import migrate
 from bennu_qserver.projection_loop import Outside, Partition, ProjectionLoop
 from bennu_qserver.status import Board
@@ -39,14 +40,22 @@ def bank_with(*projections: type[Projection]) -> App:
 LEDGER = bank_with(Ledger)
 
 
+async def make_first(connection: Connection, projection: DeclaredProjection) -> None:
+    """The first generation, with its views."""
+    await schema.begin(connection, projection)
+    await schema.create_tables(connection, projection.in_generation(1), views=True)
+
+
 @asynccontextmanager
 async def looping(log: Log, dsn: str, *, app: App = LEDGER, partitions: int = 1) -> AsyncIterator[None]:
     """One loop a projection and partition runs inside the block; an error of one ends the block."""
-    projections = compile_projections(app)
+    declared = compile_projections(app)
+    projections = [projection.in_generation(1) for projection in declared]
     await migrate(dsn)
     metrics, readiness = Metrics(), Readiness()
     async with open_database(dsn, name="test", metrics=metrics, readiness=readiness) as database:
-        await database.run(lambda connection: schema.create_tables(connection, projections))
+        for projection in declared:
+            await database.run(partial(make_first, projection=projection))
         outside = Outside(log, database, Board(readiness))
         loops = [
             ProjectionLoop(

@@ -26,6 +26,10 @@ from tests.service_process import Service
 
 TIMEOUT_S = 60.0
 POLL_S = 0.02
+LIVE_POSITIONS = """
+SELECT partition, log_offset FROM bennu.positions NATURAL JOIN bennu.generations
+WHERE projection = 'ledger' AND state = 'live'
+"""
 
 
 def qserver(
@@ -121,7 +125,7 @@ class World:
 
 async def _projected(connection: "asyncpg.Connection[asyncpg.Record]", ends: dict[int, int]) -> bool:
     try:
-        rows = await connection.fetch("SELECT partition, log_offset FROM bennu.positions WHERE projection = 'ledger'")
+        rows = await connection.fetch(LIVE_POSITIONS)
     except asyncpg.UndefinedTableError:
         return False  # QServer has not come so far
     return {row["partition"]: row["log_offset"] for row in rows} == ends

@@ -1,13 +1,17 @@
 """The position is compared and set: of several projectors, one writes."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 
 from bennu.errors import BadSettings
 from bennu.replica.journal import Position
 from bennu_qserver import positions
 from bennu_qserver.errors import PositionMoved
+from bennu_qserver.generations import begin_first
 from bennu_qserver.migration import migrate
 from bennu_qserver.positions import Place
 from tests.qserver.serving import connected
@@ -21,10 +25,18 @@ NEXT = Position(
 )  # a term of all 64 bits
 
 
+@asynccontextmanager
+async def begun(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    """A connection to where the generation is."""
+    await migrate(dsn)
+    async with connected(dsn) as connection:
+        await begin_first(connection, PLACE.app, PLACE.projection, declaration="")
+        yield connection
+
+
 async def moved(dsn: str) -> None:
     """Moved once, and not again from the same place."""
-    await migrate(dsn)
-    async with connected(dsn) as one:
+    async with begun(dsn) as one:
         assert await positions.load(one, PLACE, topic=START.topic, partitions=1) == START
         await positions.move(one, PLACE, old=START, new=NEXT)
         assert await positions.load(one, PLACE, topic=START.topic, partitions=1) == NEXT
@@ -42,8 +54,7 @@ def test_a_position_moves_only_from_where_it_is(database: str) -> None:
 
 async def raced(dsn: str) -> None:
     """Two transactions move at once; the first then ends in `end`."""
-    await migrate(dsn)
-    async with connected(dsn) as one, connected(dsn) as other:
+    async with begun(dsn) as one, connected(dsn) as other:
         await positions.load(one, PLACE, topic=START.topic, partitions=1)
         first = one.transaction()
         await first.start()
@@ -62,8 +73,7 @@ def test_two_movers_at_once(database: str) -> None:
 
 async def elsewhere(dsn: str) -> None:
     """One app's position, asked for as others."""
-    await migrate(dsn)
-    async with connected(dsn) as one:
+    async with begun(dsn) as one:
         await positions.load(one, PLACE, topic=START.topic, partitions=1)
         await positions.check_partitions(one, "bank", partitions=1)
         await positions.check_partitions(one, "shop", partitions=9)

@@ -48,7 +48,7 @@ async def places_in(dsn: str) -> int:
         return int(await connection.fetchval("SELECT count(*) FROM bennu.positions"))
 
 
-SHOWN = 'bennu_qserver_position_offset{app="bank",partition="1",projection="sagas"} 2.0'
+SHOWN = 'bennu_qserver_position_offset{app="bank",generation="1",partition="1",projection="sagas"} 2.0'
 
 
 async def says(service: Service, line: str) -> bool:

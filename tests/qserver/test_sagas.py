@@ -309,7 +309,8 @@ def test_what_is_odd_stops_nothing(database: str, case: str) -> None:
 
 def test_a_command_to_another_app_is_shown() -> None:
     """Its payload is read by the types of whichever app takes it."""
-    (projection,) = compile_projections(travel)
+    (declared,) = compile_projections(travel)
+    projection = declared.in_generation(1)
     rows = RowChanges(projection.statements, projection.topic(0))
     payload = Withdraw(account="ann").SerializeToString()
     issued = SagaCommandIssued(saga_id="S:t", role=FORWARD, type="bank.v1.Withdraw", payload=payload)

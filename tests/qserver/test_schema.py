@@ -8,15 +8,18 @@ import asyncpg
 import pytest
 
 from bank.app import app
+from bennu.cli.projections_desk import Asked, Desk
 from bennu.errors import BadSettings
+from bennu.ops.generations import SWITCH
 from bennu_qserver import schema
 from bennu_qserver.dispatch import compile_projections
 from bennu_qserver.migration import migrate
-from tests.qserver.serving import bank_world, connected, qserver, started
+from tests.qserver.loops import make_first
+from tests.qserver.serving import bank_world, connected, is_ready, qserver, started, unmet, until
+from tests.service_process import Service
 
 pytestmark = pytest.mark.real
 
-EX_CONFIG = 78
 README = Path(__file__).parents[2] / "README.md"
 TABLES = """
 SELECT table_schema || '.' || table_name || ':' || table_type FROM information_schema.tables
@@ -32,7 +35,8 @@ async def make(dsn: str) -> None:
     await migrate(dsn)
     async with connected(dsn) as connection, connection.transaction():
         assert await schema.is_migrated(connection)
-        await schema.create_tables(connection, compile_projections(app))
+        for projection in compile_projections(app):
+            await make_first(connection, projection)
 
 
 async def made_twice(dsn: str) -> None:
@@ -136,13 +140,21 @@ async def lost(directory: Path, dsn: str) -> None:
             await world.shown()
         async with connected(dsn) as connection:
             await connection.execute("DROP SCHEMA bank CASCADE")
-        async with started(service):
-            assert await asyncio.to_thread(service.wait) == EX_CONFIG
-        assert "bank.accounts_g1 is not there, but its projection has begun" in service.lines()[-1]
+        async with started(service), connected(dsn) as connection:
+            await until(lambda: says(service, "table bank.accounts_g1 is not there, but its projection has begun"))
+            assert "`bennu projections rebuild ledger`" in (await unmet(service))["projections"]
+            await Desk(connection, "bank").begin("ledger", Asked("ann", "lost"), wish=SWITCH)
+            await until(lambda: is_ready(service))
+            await world.shown()
+
+
+async def says(service: Service, words: str) -> bool:
+    """Whether this is why it is not ready."""
+    return words in (await unmet(service)).get("projections", "")
 
 
 def test_lost_tables_are_not_begun_in_the_middle(tmp_path: Path, database: str) -> None:
-    """Tables that are gone while the position is not would be filled from the middle: the process stops instead."""
+    """Tables that are gone while the position is not would be filled from the middle: they are rebuilt instead."""
     asyncio.run(lost(tmp_path, database))
 
 

@@ -1,6 +1,6 @@
 """A projection, compiled: for each event type how its bytes become row changes, looked up once."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -9,21 +9,19 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from bennu.domain import App, EventMeta, Projection
+from bennu.domain import App, EventMeta, Projection, Table
 from bennu.domain.messages import input_type, name_of, rules_of
 from bennu.errors import BadSettings, RecordBroken
 from bennu.replica.known import check_events
 from bennu.v1 import saga_pb2
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
+from bennu_qserver.declaration import declaration_of
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.saga_projection import SagaProjection
 from bennu_qserver.statements import Statement
 from bennu_qserver.tables import StoredTable, check_schema, check_table
-
-GENERATION = 1
-"""The generation that is filled and read; a rebuild will begin the next one."""
 
 EVENTS, SAGAS = "events", "saga"
 """Kinds of journals, as their topics are called."""
@@ -110,7 +108,25 @@ def _project(handler: Handler, raw: bytes, rows: RowChanges, *, meta: EventMeta,
         raise ProjectionFailed(f"{where}, seq {meta.seq}: the rule for {kind} raised {error!r}") from error
 
 
-def compile_projections(app: App) -> list[CompiledProjection]:
+@dataclass(frozen=True)
+class DeclaredProjection:
+    """A projection as this build declares it, whatever its generations."""
+
+    app: str
+    name: str
+    journal: str
+    tables: tuple[Table, ...]
+    handlers: dict[str, Handler | None]
+    declaration: str
+    """Hash of what must be built anew when it changes: tables, event types, and the version its author gives it."""
+
+    def in_generation(self, number: int) -> CompiledProjection:
+        """With the tables of one of its generations."""
+        statements = {table.name: Statement(StoredTable(self.app, number, table)) for table in self.tables}
+        return CompiledProjection(self.app, self.name, self.journal, number, statements, self.handlers)
+
+
+def compile_projections(app: App) -> list[DeclaredProjection]:
     """All projections of the app, and the one of its sagas.  Raises `BadSettings` naming what can't work."""
     if not (app.projections or app.sagas):
         raise BadSettings(
@@ -121,7 +137,7 @@ def compile_projections(app: App) -> list[CompiledProjection]:
     if app.sagas:
         compiled.append(_of_sagas(app))
     _check_once("projections are called", [projection.name for projection in compiled])
-    _check_once("tables are called", [table.declared.name for one in compiled for table in one.tables])
+    _check_once("tables are called", [table.name for one in compiled for table in one.tables])
     return compiled
 
 
@@ -131,26 +147,37 @@ def _check_once(what: str, names: list[str]) -> None:
             raise BadSettings(f"two {what} `{name}`")
 
 
-def _of_events(app: App, projection: Projection) -> CompiledProjection:
+def _of_events(app: App, projection: Projection) -> DeclaredProjection:
     rules = _rules(projection, app.events, app=app.name)
     name = projection.name or type(projection).__qualname__.lower()
-    return CompiledProjection(app.name, name, EVENTS, GENERATION, _statements(app, projection), _handlers(app, rules))
+    handled = {kind for name in rules for kind in _as_first_written(app, name)}
+    handlers = _handlers(app, rules)
+    return DeclaredProjection(
+        app.name, name, EVENTS, projection.tables, handlers, _declaration(projection, name, handled=handled)
+    )
 
 
-def _of_sagas(app: App) -> CompiledProjection:
+def _as_first_written(app: App, event: str) -> list[str]:
+    """The oldest types that become this one: so a newer version of an event alone asks for no rebuild."""
+    newer = {name_of(step.message) for old in app.upcasts for step in app.steps_from(old)[1:]}
+    return [old for old in app.upcasts if app.newest(old) == event and old not in newer] or [event]
+
+
+def _of_sagas(app: App) -> DeclaredProjection:
     projection = SagaProjection(app)
     records = {kind.full_name: GetMessageClass(kind) for kind in saga_pb2.DESCRIPTOR.message_types_by_name.values()}
     rules = _rules(projection, records, app=app.name)
     handlers = {
         name: Handler(record.FromString, rules[name]) if name in rules else None for name, record in records.items()
     }
-    return CompiledProjection(app.name, projection.name, SAGAS, GENERATION, _statements(app, projection), handlers)
+    declaration = _declaration(projection, projection.name, handled=rules)
+    return DeclaredProjection(app.name, projection.name, SAGAS, projection.tables, handlers, declaration)
 
 
-def _statements(app: App, projection: Projection) -> dict[str, Statement]:
+def _declaration(projection: Projection, name: str, *, handled: Iterable[str]) -> str:
     for table in projection.tables:
         check_table(table, type(projection).__qualname__)
-    return {table.name: Statement(StoredTable(app.name, GENERATION, table)) for table in projection.tables}
+    return declaration_of(name, projection.version, tables=projection.tables, handled=sorted(handled))
 
 
 def _rules(projection: Projection, events: Container[str], *, app: str) -> dict[str, Rule]:

@@ -1,6 +1,6 @@
 """What may befall a projection, beside the failures in `bennu.errors`."""
 
-from bennu.errors import Final, Retryable
+from bennu.errors import BennuError, Final, Retryable
 
 
 class ProjectionFailed(Final):
@@ -9,3 +9,11 @@ class ProjectionFailed(Final):
 
 class PositionMoved(Retryable):
     """Another projector has written: read the position again, and leave the writing to it while it lives."""
+
+
+class GenerationGone(BennuError):
+    """The generation has no tables any more: whoever fills it ends, and all others go on."""
+
+
+class NotYet(Retryable):
+    """What an operator wishes waits for something, which the message names."""

@@ -1,9 +1,30 @@
 """QServer's bounds, in one place."""
 
+from bennu.ops.generations import WORKER_GONE_S
+
 TRANSACTION_CHANGES = 16_000
 """Row changes gathered for one transaction: at a few hundred, its fixed cost is what limits catching up ..."""
 TRANSACTION_BYTES = 8 * 1024 * 1024
 """... or so many bytes of journal records.  What is gathered waits only while the transaction before it runs."""
+
+BUILDING_CHANGES = 4_000
+"""The same for a generation that is not live: what is live waits at most for one of these."""
+BEHIND_S = 0.1
+"""Work of a live loop that has waited for so long makes those that build rest ..."""
+REST_S = 0.25
+"""... at most so long before each transaction: they go on, slowly, whatever keeps the live one."""
+REST_POLL_S = 0.01
+
+LOOK_S = 1.0
+"""How often a process says that it lives, and sees what is to be done."""
+
+WISH_LOCK_MS = 300
+"""How long a switch waits for a lock: below `deadlock_timeout`, after which Postgres would pick who must give way."""
+LEVEL_S = 1.5
+"""How long live positions are held until those of the next generation are level."""
+LEVEL_POLL_S = 0.02
+WISH_PAUSES_S = (1.0, 2.0, 4.0, 8.0)
+"""Between tries: each may hold up the live loops for as long as a lock is waited for."""
 
 EMPTY_ADVANCE_MS = 200
 """How often the position is written when no row changes."""
@@ -26,6 +47,7 @@ TAKE_OVER_AFTER_S = 3.0
 
 LAG_SAMPLE_S = 1.0
 
+assert LOOK_S * 3 <= WORKER_GONE_S, "one look may come late"
 assert CONNECT_TIMEOUT_S <= ACQUIRE_TIMEOUT_S
 assert STANDBY_POLL_S * 2 <= TAKE_OVER_AFTER_S, "a writer must be seen to move"
 assert EMPTY_ADVANCE_MS / 1000 < TAKE_OVER_AFTER_S

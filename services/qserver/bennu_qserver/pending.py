@@ -4,6 +4,7 @@ So a projection that keeps up writes each batch at once, and one that is behind 
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,17 +24,18 @@ class Work:
     recorded_at_us: int = 0
     """Journaled time of the last batch in it; 0 if there is none."""
     bytes: int = 0
-
-    @property
-    def full(self) -> bool:
-        return self.rows.changes >= TRANSACTION_CHANGES or self.bytes >= TRANSACTION_BYTES
+    since_s: float = 0.0
+    """Since when the first of its row changes waits, by the monotonic clock; 0: there is none."""
 
 
 class Pending:
     """Between the one who reads and the one who writes; holds at most one transaction's work."""
 
-    def __init__(self, position: Position, new_rows: Callable[[], RowChanges]) -> None:
+    def __init__(
+        self, position: Position, new_rows: Callable[[], RowChanges], *, most_changes: int = TRANSACTION_CHANGES
+    ) -> None:
         self._new_rows = new_rows
+        self._most_changes = most_changes
         self.work = Work(new_rows(), position)
         self._moved = asyncio.Event()
         self._changed = asyncio.Event()
@@ -51,7 +53,8 @@ class Pending:
         self._moved.set()
         if self.work.rows:
             self._changed.set()
-        if self.work.full:
+            self.work.since_s = self.work.since_s or time.monotonic()
+        if self.work.rows.changes >= self._most_changes or self.work.bytes >= TRANSACTION_BYTES:
             self._space.clear()
 
     async def take(self) -> Work:

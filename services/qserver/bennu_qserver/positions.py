@@ -12,7 +12,8 @@ from asyncpg import Record
 from bennu.errors import BadSettings
 from bennu.replica.journal import Position
 from bennu_qserver.database import Connection
-from bennu_qserver.errors import PositionMoved
+from bennu_qserver.errors import GenerationGone, PositionMoved
+from bennu_qserver.generations import Key, is_kept
 
 _FIELDS = ("topic", "log_offset", "epoch", "term", "batch_no", "next_seq", "digest")
 _KEY = "app = $1 AND projection = $2 AND generation = $3 AND partition = $4"
@@ -43,7 +44,12 @@ class Place(NamedTuple):
     partition: int
 
     def __str__(self) -> str:
-        return f"{self.projection}/{self.partition}"
+        return f"{self.projection}/{self.partition}, generation {self.generation}"
+
+    @property
+    def key(self) -> Key:
+        """The generation alone."""
+        return Key(self.app, self.projection, self.generation)
 
 
 def _row(position: Position) -> tuple[object, ...]:
@@ -58,11 +64,14 @@ def _position(row: Record) -> Position:
 async def load(connection: Connection, place: Place, *, topic: str, partitions: int) -> Position:
     """The position to go on from; the beginning of the journal if there is none.
 
-    Raises `BadSettings` when the tables were made for another number of partitions, or another journal.
+    Raises `BadSettings` when the tables were made for another number of partitions, or another journal, and
+    `GenerationGone` where there are none.
     """
+    if not await is_kept(connection, place.key):
+        raise GenerationGone(f"{place}: it has no tables any more")
     await connection.execute(_BEGIN, *place, partitions, *_row(Position(topic)))
     row = await connection.fetchrow(_READ, *place)
-    assert row is not None, "inserted just now, and never deleted"
+    assert row is not None, "inserted just now, and kept while the generation is"
     if row["partitions"] != partitions:
         raise BadSettings(f"{place}: its tables hold {row['partitions']} partitions, the settings say {partitions}")
     if row["topic"] != topic:
@@ -71,9 +80,10 @@ async def load(connection: Connection, place: Place, *, topic: str, partitions: 
 
 
 async def read(connection: Connection, place: Place) -> Position:
-    """The position as it is now."""
+    """The position as it is now.  Raises `GenerationGone`."""
     row = await connection.fetchrow(_READ, *place)
-    assert row is not None, "inserted at start, and never deleted"
+    if row is None:
+        raise GenerationGone(f"{place}: its position went with its tables")
     return _position(row)
 
 

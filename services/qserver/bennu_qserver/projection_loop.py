@@ -10,7 +10,7 @@ when that one has stopped moving it.
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
@@ -26,7 +26,7 @@ from bennu_qserver import positions
 from bennu_qserver.database import Connection, Database, execute
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
-from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S
+from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S, TRANSACTION_CHANGES
 from bennu_qserver.pending import Pending
 from bennu_qserver.positions import Place
 from bennu_qserver.rows import RowChanges, Write
@@ -51,6 +51,10 @@ class Outside:
     log: Log
     database: Database
     board: Board
+    most_changes: int = TRANSACTION_CHANGES
+    """Of one transaction."""
+    give_way: Callable[[], Awaitable[None]] | None = None
+    """Waited for before each transaction."""
 
 
 class ProjectionLoop:
@@ -66,14 +70,15 @@ class ProjectionLoop:
         self.place = Place(projection.app, projection.name, projection.generation, partition.number)
         self._gauges = Gauges(metrics, self.place)
         self._saved = Position(partition.topic)
-        self._pending = Pending(self._saved, self._new_rows)
+        self._pending = self._new_pending()
+        self._writing_since_s = 0.0
         outside.board.set(self.place, STARTING)
 
     async def run(self) -> NoReturn:
         """Project for ever.  Raises the `Final` errors of the log, the journal and the rules."""
         while True:
             self._saved = await self._outside.database.run(self._load)
-            self._pending = Pending(self._saved, self._new_rows)
+            self._pending, self._writing_since_s = self._new_pending(), 0.0
             self._outside.board.set(self.place, FOLLOWING)
             logger.info("projecting", place=str(self.place), offset=self._saved.offset)
             try:
@@ -90,6 +95,15 @@ class ProjectionLoop:
         """Show how far the projection is behind a journal whose next offset is `tail`."""
         events = self._pending.work.position.next_seq - self._saved.next_seq
         self._gauges.sampled(records=max(0, tail - self._saved.offset), events=events)
+
+    @property
+    def waits_s(self) -> float:
+        """How long the oldest row change that was read waits to be written."""
+        since_s = self._writing_since_s or self._pending.work.since_s
+        return time.monotonic() - since_s if since_s else 0.0
+
+    def _new_pending(self) -> Pending:
+        return Pending(self._saved, self._new_rows, most_changes=self._outside.most_changes)
 
     def _new_rows(self) -> RowChanges:
         return RowChanges(self._projection.statements, self._partition.topic)
@@ -133,11 +147,14 @@ class ProjectionLoop:
     async def _write(self) -> NoReturn:
         while True:
             work = await self._pending.take()
+            self._writing_since_s = work.since_s
+            if self._outside.give_way is not None:
+                await self._outside.give_way()
             began_s = time.monotonic()
             writes = list(work.rows.writes())
             await self._commit(work.position, writes)
             events = work.position.next_seq - self._saved.next_seq
-            self._saved = work.position
+            self._saved, self._writing_since_s = work.position, 0.0
             self._gauges.committed(work, writes, events=events, seconds=time.monotonic() - began_s)
 
     async def _commit(self, position: Position, writes: Sequence[Write]) -> None:

@@ -1,21 +1,19 @@
 """Makes the declared tables in Postgres, under an advisory lock, because several QServers may start at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from bennu.errors import BadSettings
 from bennu.ops.postgres import SCHEMA_LOCK
-from bennu_qserver import positions
+from bennu_qserver import generations, positions
 from bennu_qserver.database import Connection
-from bennu_qserver.dispatch import CompiledProjection
+from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
+from bennu_qserver.errors import GenerationGone
+from bennu_qserver.generations import Key
 from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
 
 VERSION_TABLE = "qserver_version"
 VERSION = "0002"
 """The last one in `migrations/versions`."""
-
-REBUILD = (
-    "It must be rebuilt from the journal: drop the app's schema and its rows in bennu.positions, both, and start again"
-)
 
 _EXISTS = "SELECT to_regclass($1) IS NOT NULL"
 _COLUMNS = """
@@ -38,20 +36,46 @@ async def is_migrated(connection: Connection) -> bool:
     return bool(await connection.fetchval(f"SELECT version_num FROM {version}") == VERSION)  # noqa: S608 - a constant
 
 
-async def create_tables(connection: Connection, projections: Sequence[CompiledProjection]) -> None:
-    """Make the tables that are missing.  Raises `BadSettings` for one that is not as declared."""
+async def begin(connection: Connection, projection: DeclaredProjection) -> None:
+    """Where nothing is known of it, its first generation is live; one of unknown declaration, if its tables differ."""
     await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
-    for projection in projections:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(projection.app)}")
-        filled = [table.name for table in projection.tables if await _has_rows(connection, table)]
-        # Only now: another process may commit rows and position at any time, and rows that are seen have theirs.
-        begun = await positions.begun(connection, projection.app, projection.name, generation=projection.generation)
-        for table in projection.tables:
-            await _create_table(connection, table, begun=begun)
-        if filled and not begun:
-            raise BadSettings(
-                f"schema {projection.app}: {', '.join(filled)} has rows, but no position says of what.  {REBUILD}"
-            )
+    if not await generations.has_live(connection, projection.app, projection.name):
+        first = projection.in_generation(1)
+        declaration = projection.declaration if await _agrees(connection, first) else ""
+        await generations.begin_first(connection, first.app, first.name, declaration=declaration)
+
+
+async def create_tables(connection: Connection, projection: CompiledProjection, *, views: bool) -> None:
+    """Make the tables of a generation that are missing, and those views.
+
+    Raises `BadSettings` for a table that is not as declared, `GenerationGone` for a generation without tables.
+    """
+    key = Key(projection.app, projection.name, projection.generation)
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
+    if not await generations.is_kept(connection, key):
+        raise GenerationGone(f"{key}: it has no tables any more")
+    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(projection.app)}")
+    filled = [table.name for table in projection.tables if await _has_rows(connection, table)]
+    # Only now: another process may commit rows and position at any time, and rows that are seen have theirs.
+    begun = await _begun(connection, projection)
+    for table in projection.tables:
+        await _create_table(connection, table, begun=begun)
+        if views and not await connection.fetchval(_EXISTS, table.view_sql):
+            await _execute(connection, view_statements(table))
+    if filled and not begun:
+        raise BadSettings(f"schema {projection.app}: {', '.join(filled)} has rows, but no position says of what")
+    await generations.made(connection, key, [table.declared.name for table in projection.tables])
+
+
+async def _agrees(connection: Connection, projection: CompiledProjection) -> bool:
+    if not await _begun(connection, projection):
+        return True
+    found = [await _differences(connection, table) for table in projection.tables]
+    return not any(found)
+
+
+async def _begun(connection: Connection, projection: CompiledProjection) -> bool:
+    return await positions.begun(connection, projection.app, projection.name, generation=projection.generation)
 
 
 async def _has_rows(connection: Connection, table: StoredTable) -> bool:
@@ -62,14 +86,13 @@ async def _has_rows(connection: Connection, table: StoredTable) -> bool:
 
 async def _create_table(connection: Connection, table: StoredTable, *, begun: bool) -> None:
     if await connection.fetchval(_EXISTS, table.sql):
-        await _check_table(connection, table)
+        if told := await _differences(connection, table):
+            raise BadSettings(f"table {table.schema}.{table.name} is not as declared: {'; '.join(told)}")
     elif begun:
-        raise BadSettings(f"table {table.schema}.{table.name} is not there, but its projection has begun.  {REBUILD}")
+        raise BadSettings(f"table {table.schema}.{table.name} is not there, but its projection has begun")
     else:
         await _execute(connection, create_statements(table))
     await _execute(connection, adorn_statements(table))
-    if not await connection.fetchval(_EXISTS, table.view_sql):
-        await _execute(connection, view_statements(table))
 
 
 async def _execute(connection: Connection, statements: Iterable[str]) -> None:
@@ -77,8 +100,7 @@ async def _execute(connection: Connection, statements: Iterable[str]) -> None:
         await connection.execute(statement)
 
 
-async def _check_table(connection: Connection, table: StoredTable) -> None:
+async def _differences(connection: Connection, table: StoredTable) -> list[str]:
     found = {row["attname"]: (row["type"], row["nullable"]) for row in await connection.fetch(_COLUMNS, table.sql)}
     key = tuple(row["attname"] for row in await connection.fetch(_KEY, table.sql))
-    if told := differences(table, found, key=key):
-        raise BadSettings(f"table {table.schema}.{table.name} is not as declared: {'; '.join(told)}.  {REBUILD}")
+    return differences(table, found, key=key)

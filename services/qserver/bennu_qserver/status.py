@@ -19,6 +19,7 @@ class Gauges:
 
     def __init__(self, metrics: Metrics, place: Place) -> None:
         labels = {"app": place.app, "projection": place.projection, "partition": str(place.partition)}
+        labels["generation"] = str(place.generation)
         self._lag_batches = metrics.gauge(
             "bennu_qserver_lag_batches", "Journal records not yet projected, as last sampled.", **labels
         )
@@ -70,12 +71,27 @@ class Board:
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
         self._states: dict[Place, str] = {}
+        self._waiting: tuple[str, ...] = ()
 
     def set(self, place: Place, state: str) -> None:
         """Ready when all follow, or stand by for one that does."""
         self._states[place] = state
-        starting = [str(other) for other, known in self._states.items() if known == STARTING]
-        if starting:
-            self._readiness.unmet(READY, f"starting: {', '.join(sorted(starting))}")
+        self._show()
+
+    def remove(self, place: Place) -> None:
+        """It is no longer this process's."""
+        if self._states.pop(place, None):
+            self._show()
+
+    def wait(self, reasons: Sequence[str]) -> None:
+        """These, and no others, are why projections wait that should not."""
+        self._waiting = tuple(reasons)
+        self._show()
+
+    def _show(self) -> None:
+        starting = sorted(str(other) for other, known in self._states.items() if known == STARTING)
+        problems = [*self._waiting, *([f"starting: {', '.join(starting)}"] if starting else [])]
+        if problems:
+            self._readiness.unmet(READY, "; ".join(problems))
         else:
             self._readiness.met(READY)

@@ -5,7 +5,7 @@ rebuild can fill the next generation beside the live one and then switch the vie
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
@@ -112,10 +112,14 @@ def adorn_statements(table: StoredTable) -> Iterator[str]:
     yield f"COMMENT ON TABLE {table.sql} IS {literal(table.declared.comment)}"
 
 
-def view_statements(table: StoredTable) -> Iterator[str]:
-    """The view of the live generation, with the same comments."""
+def view_statements(table: StoredTable, options: Sequence[str] = ()) -> Iterator[str]:
+    """The view of a generation, in place of that of another one, with the same comments.
+
+    `options` are those of a view that is there, as Postgres keeps them: without them they would be lost.
+    """
     columns = ", ".join(quoted(column.name) for column in table.declared.columns)
-    yield f"CREATE VIEW {table.view_sql} AS SELECT {columns} FROM {table.sql}"  # noqa: S608 - names were checked
+    kept = f" WITH ({', '.join(options)})" if options else ""
+    yield f"CREATE OR REPLACE VIEW {table.view_sql}{kept} AS SELECT {columns} FROM {table.sql}"  # noqa: S608 - names were checked
     for column in table.declared.columns:
         yield f"COMMENT ON COLUMN {table.view_sql}.{quoted(column.name)} IS {literal(column.comment)}"
     yield f"COMMENT ON VIEW {table.view_sql} IS {literal(table.declared.comment)}"

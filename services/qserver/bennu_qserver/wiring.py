@@ -1,6 +1,7 @@
-"""Puts QServer together: the app's projections, its journals, the database, one loop a projection and partition."""
+"""Puts QServer together: the app's projections, its journals, the database, and who runs which loop."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -15,10 +16,12 @@ from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
 from bennu_qserver import positions, schema, status
 from bennu_qserver.database import READY as POSTGRES
-from bennu_qserver.database import Connection, Database, open_database
-from bennu_qserver.dispatch import SAGAS, CompiledProjection, compile_projections
-from bennu_qserver.limits import LAG_SAMPLE_S, STOP_S
-from bennu_qserver.projection_loop import Outside, Partition, ProjectionLoop
+from bennu_qserver.database import Database, open_database
+from bennu_qserver.dispatch import SAGAS, DeclaredProjection, compile_projections
+from bennu_qserver.generations import Worker
+from bennu_qserver.limits import BUILDING_CHANGES, LAG_SAMPLE_S, STOP_S
+from bennu_qserver.manager import Manager, Means
+from bennu_qserver.projection_loop import Outside
 from bennu_qserver.settings import QServerSettings
 from bennu_qserver.status import Board
 
@@ -30,66 +33,50 @@ async def main(settings: QServerSettings, running: Running) -> None:
     running.readiness.declare(LOG, POSTGRES, status.READY)
     projections = compile_projections(load_app(settings.app))
     dsn = settings.postgres.get_secret_value()
-    async with (
-        open_log(settings) as log,
-        open_database(dsn, name=settings.node, metrics=running.metrics, readiness=running.readiness) as database,
-        asyncio.TaskGroup() as group,
-    ):
+    opening = partial(open_database, dsn, name=settings.node, metrics=running.metrics, readiness=running.readiness)
+    async with open_log(settings) as log, opening() as live, opening() as others, asyncio.TaskGroup() as group:
         settle()
         running.announce()
-        work = group.create_task(_work(settings, running, projections=projections, log=log, database=database))
+        means = Means(
+            Outside(log, live, Board(running.readiness)),
+            Outside(log, others, Board(Readiness()), most_changes=BUILDING_CHANGES),
+            running.metrics,
+        )
+        work = group.create_task(_work(settings, running, projections=projections, means=means))
         await running.stop.wait()
         work.cancel()  # a transaction under way is rolled back, and its events are read again
         await asyncio.wait({work}, timeout=STOP_S)
-        database.terminate()
+        live.terminate()
+        others.terminate()
 
 
 async def _work(
-    settings: QServerSettings,
-    running: Running,
-    *,
-    projections: Sequence[CompiledProjection],
-    log: Log,
-    database: Database,
+    settings: QServerSettings, running: Running, *, projections: Sequence[DeclaredProjection], means: Means
 ) -> None:
-    count = settings.partitions
-    await _prepare(settings, database, projections=projections)
-    checked = partial(partition_count.check, log, projections[0].app, count)
-    await _wait_for_log(checked, readiness=running.readiness)
+    app, count, log = projections[0].app, settings.partitions, means.live.log
+    declarations = {projection.name: projection.declaration for projection in projections}
+    worker = Worker(app, settings.node, secrets.randbits(63), declarations)
+    manager = Manager(worker, projections, partitions=count, means=means)
+    await _migrate(settings, means.live.database, app=app)
+    await manager.begin()
+    await _wait_for_log(partial(partition_count.check, log, app, count), readiness=running.readiness)
     for projection in projections:  # those of events come first: who makes them knows how many there are
         ask = log.create if settings.log_is_embedded and projection.journal == SAGAS else log.bounds
         for number in range(count):
-            await _wait_for_log(partial(ask, projection.topic(number)), readiness=running.readiness)
-    outside = Outside(log, database, Board(running.readiness))
-    loops = [
-        ProjectionLoop(
-            projection,
-            Partition(number, count, projection.topic(number)),
-            outside=outside,
-            metrics=running.metrics,
-        )
-        for projection in projections
-        for number in range(count)
-    ]
+            await _wait_for_log(partial(ask, f"{app}-{projection.journal}-{number}"), readiness=running.readiness)
     async with asyncio.TaskGroup() as group:
-        for loop in loops:
-            group.create_task(loop.run(), name=str(loop.place))
-        group.create_task(database.watch())
-        group.create_task(_sample(log, loops, readiness=running.readiness))
+        group.create_task(manager.run())
+        group.create_task(means.live.database.watch())
+        group.create_task(_sample(log, manager, readiness=running.readiness))
 
 
-async def _prepare(settings: QServerSettings, database: Database, *, projections: Sequence[CompiledProjection]) -> None:
-    """Bennu's tables, then the declared ones."""
+async def _migrate(settings: QServerSettings, database: Database, *, app: str) -> None:
+    """Bennu's own tables, as this version has them, and of so many partitions."""
     if not await database.run(schema.is_migrated):
         from bennu_qserver.migration import migrate
 
         await database.persist(lambda: migrate(settings.postgres.get_secret_value()))
-
-    async def create(connection: Connection) -> None:
-        await positions.check_partitions(connection, projections[0].app, partitions=settings.partitions)
-        await schema.create_tables(connection, projections)
-
-    await database.run(create)
+    await database.run(lambda connection: positions.check_partitions(connection, app, partitions=settings.partitions))
 
 
 async def _wait_for_log(ask: Callable[[], Awaitable[object]], *, readiness: Readiness) -> None:
@@ -106,9 +93,10 @@ async def _wait_for_log(ask: Callable[[], Awaitable[object]], *, readiness: Read
             return
 
 
-async def _sample(log: Log, loops: Sequence[ProjectionLoop], *, readiness: Readiness) -> None:
+async def _sample(log: Log, manager: Manager, *, readiness: Readiness) -> None:
     """Keep the lags, and the condition of the log, up to date.  Raises `TopicMissing`."""
     while True:
+        loops = manager.loops
         for topic in dict.fromkeys(loop.topic for loop in loops):
             try:
                 _, tail = await log.bounds(topic)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0002"
 down_revision = "0001"
@@ -49,7 +50,8 @@ def _generations() -> None:
         sa.Column("declaration", sa.Text, nullable=False, comment="hash of its tables and event types"),
         sa.Column("asked_by", sa.Text, nullable=False, server_default="", comment="who wanted it"),
         sa.Column("reason", sa.Text, nullable=False, server_default="", comment="why"),
-        sa.Column("wish", sa.Text, comment="what an operator wants: switch, cancel or drop; NULL: nothing"),
+        sa.Column("tables", sa.ARRAY(sa.Text), nullable=False, server_default="{}", comment="as declared, once made"),
+        sa.Column("wish", sa.Text, comment="what is wanted: switch, replace, cancel or drop; NULL: nothing"),
         sa.Column("problem", sa.Text, comment="why it does not go on; NULL: it does"),
         _since("created_at", "when it was begun"),
         _since("changed_at", "when its state changed last"),
@@ -73,6 +75,9 @@ def _workers() -> None:
         sa.Column("app", sa.Text),
         sa.Column("node", sa.Text, comment="name of the process"),
         sa.Column("life", sa.BigInteger, nullable=False, comment="random: two processes of one name differ by it"),
+        sa.Column(
+            "declarations", JSONB, nullable=False, comment="hash of each projection that it can project, by name"
+        ),
         _since("seen_at", "by the clock of Postgres"),
         sa.PrimaryKeyConstraint("app", "node"),
         schema="bennu",

@@ -1,0 +1,27 @@
+"""The hash of a declaration: what is in it can't change without building the tables anew.
+
+Comments are not: they are set again at each start.  Nor is what a rule does: its author says by `Projection.version`
+that it shows the same events otherwise.
+"""
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from bennu.domain import Table
+
+
+def declaration_of(name: str, version: int, *, tables: Sequence[Table], handled: Sequence[str]) -> str:
+    """16 hexadecimal digits; `handled` are the types of events that change rows, in order."""
+    plain = {
+        "name": name,
+        "version": version,
+        "tables": [_plain(table) for table in sorted(tables, key=lambda table: table.name)],
+        "handled": list(handled),
+    }
+    return blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _plain(table: Table) -> dict[str, object]:
+    columns = [(column.name, column.type, column.nullable, column.formula) for column in table.columns]
+    return {"name": table.name, "columns": columns, "key": table.key, "indexes": table.indexes}
