@@ -24,15 +24,15 @@ FROM pg_class WHERE oid = to_regclass($1)
 _GRANTEE = "CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END"
 _OPTION = "CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END"
 _GRANTS = f"""
-SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $1, {_GRANTEE}, {_OPTION})
+SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $1::text, {_GRANTEE}, {_OPTION})
 FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a WHERE c.oid = to_regclass($1)
 UNION ALL
-SELECT format('GRANT %s (%I) ON %s TO %s%s', a.privilege_type, t.attname, $1, {_GRANTEE}, {_OPTION})
+SELECT format('GRANT %s (%I) ON %s TO %s%s', a.privilege_type, t.attname, $1::text, {_GRANTEE}, {_OPTION})
 FROM pg_attribute AS t CROSS JOIN LATERAL aclexplode(t.attacl) AS a
 WHERE t.attrelid = to_regclass($1) AND t.attname = ANY($2)
 """  # noqa: S608 - made of constants
 _REVOKES = f"""
-SELECT format('REVOKE ALL ON %s FROM %s', $1, {_GRANTEE})
+SELECT format('REVOKE ALL ON %s FROM %s', $1::text, {_GRANTEE})
 FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
 WHERE c.oid = to_regclass($1) AND a.grantee <> c.relowner
 """  # noqa: S608
