@@ -1,12 +1,16 @@
 """QServer as a process: a random history in two partitions becomes tables in a real Postgres."""
 
 import asyncio
+import json
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import bennu.log
 from bennu.ops.run import EXIT_BAD_SETTINGS
+from tests.cli.shell import Ended, run
 from tests.qserver.sagas import SagaJournal
 from tests.qserver.serving import bank_world, connected, is_ready, metrics, qserver, started, until
 from tests.saga.story import Story
@@ -78,3 +82,67 @@ def test_an_app_may_have_sagas_alone(tmp_path: Path, database: str) -> None:
 def test_the_tables_show_the_journals(tmp_path: Path, database: str) -> None:
     """What QServer shows of a history is what two folds, written apart from it, make of the same history."""
     asyncio.run(projected(tmp_path, database))
+
+
+async def asked(directory: Path, dsn: str, *arguments: object) -> Ended:
+    """`bennu projections`, as a process; it gives its reason."""
+    environ = {"BENNU_POSTGRES": dsn}
+    told = ["projections", *arguments, *([] if arguments[0] in ("list", "resume") else ["--reason", "a drill"])]
+    return await asyncio.to_thread(run, told, folder=directory, environ=environ)
+
+
+async def rebuilt(directory: Path, dsn: str) -> None:
+    """Rebuilt, switched back, dropped, paused: by the command line, under load, with two processes."""
+    async with bank_world(directory, dsn, seed=3, partitions=4) as world:
+        services = [qserver(directory, dsn, partitions=4, name=f"q{number}") for number in (1, 2)]
+        nobody = await asked(directory, dsn, "list")
+        assert (nobody.code, "no QServer of this version has been at this database" in nobody.error) == (1, True)
+        async with started(*services):
+            await asyncio.gather(*(until(partial(is_ready, service)) for service in services))
+            await world.write(60)
+            await world.shown()
+            rebuilding = asyncio.create_task(asked(directory, dsn, "rebuild", "ledger", "--wait"))
+            while not rebuilding.done():
+                await world.write(1)
+            ended = rebuilding.result()
+            assert (ended.code, ended.out.splitlines()) == (
+                0,
+                [
+                    "ledger: generation 2 is begun; QServer builds it and switches to it",
+                    "ledger, generation 2: live",
+                ],
+            ), ended.err
+            await world.shown()
+            back = await asked(directory, dsn, "switch", "ledger", "--to", 1)
+            assert (back.code, back.out) == (0, "ledger, generation 1: live\n"), back.err
+            await world.write(5)
+            await world.shown()
+            dropped = await asked(directory, dsn, "drop", "ledger", "--generation", 2)
+            assert (dropped.code, dropped.out) == (0, "ledger, generation 2: dropped\n"), dropped.err
+            await said_of_projections(directory, dsn)
+            await world.shown()
+            assert [await asyncio.to_thread(service.stop) for service in services] == [0, 0]
+
+
+async def said_of_projections(directory: Path, dsn: str) -> None:
+    """What can't be done, and what is there."""
+    for arguments, words in (
+        (("drop", "ledger", "--generation", 1), "ledger: generation 1 is live"),
+        (("switch", "ledger", "--to", 2), "ledger, generation 2: dropped; there are: 1 (live)"),
+        (("rebuild", "leger"), "app `bank` has no projection leger; there are: ledger, sagas"),
+        (("cancel", "ledger"), "ledger: no generation is built"),
+    ):
+        told = await asked(directory, dsn, *arguments)
+        assert (told.code, told.error) == (1, words)
+    assert (await asked(directory, dsn, "pause", "sagas")).code == 0
+    listed = (await asked(directory, dsn, "list")).out
+    assert re.search(r"ledger, generation 1: live, \d+ events\n  projected by: q1, q2\n", listed)
+    assert re.search(r"sagas, generation 1: live, 0 events, paused by \S+: a drill\n", listed)
+    assert (await asked(directory, dsn, "resume", "sagas")).out == "sagas: it goes on within two seconds\n"
+    (ledger, _) = [json.loads(line) for line in (await asked(directory, dsn, "list", "--json")).out.splitlines()]
+    assert (ledger["generation"], ledger["state"], ledger["able"]) == (1, "live", ["q1", "q2"])
+
+
+def test_operators_rebuild_and_switch(tmp_path: Path, database: str) -> None:
+    """`bennu projections` rebuilds beside live writes, switches there and back, and says what can't be done and why."""
+    asyncio.run(rebuilt(tmp_path, database))
