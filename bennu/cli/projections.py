@@ -14,7 +14,7 @@ import typer
 
 from bennu.cli.options import AsJson, Config, load, setting
 from bennu.cli.projections_desk import Asked, Desk, NotPossible, Row, at_desk
-from bennu.cli.projections_shown import print_json, print_rows, progress
+from bennu.cli.projections_shown import print_json, print_rows, progress, waits
 from bennu.errors import BadSettings
 from bennu.ops.generations import (
     BUILDING,
@@ -47,6 +47,9 @@ To = Annotated[int, typer.Option("--to", min=1, help="The generation that views 
 Wait = Annotated[bool, typer.Option("--wait", help="Follow it until it is switched to.")]
 NoSwitch = Annotated[
     bool, typer.Option("--no-switch", help="Fill it and keep it level; `bennu projections switch` shows it.")
+]
+Like = Annotated[
+    str, typer.Option("--like", metavar="NODE", help="Declared as this QServer does, where several builds live.")
 ]
 Anew = Annotated[
     bool, typer.Option("--replace-views", help="Make views anew whose columns change other than by more at the end.")
@@ -112,6 +115,7 @@ def rebuild(  # noqa: PLR0913  each is a flag
     wait: Wait = False,
     no_switch: NoSwitch = False,
     replace_views: Anew = False,
+    like: Like = "",
     app_name: App = "",
     config: Config = "",
 ) -> None:
@@ -126,7 +130,7 @@ def rebuild(  # noqa: PLR0913  each is a flag
     asked, wish = _asked(actor, reason), None if no_switch else _showing(replace_views)
 
     async def work(desk: Desk) -> None:
-        number = await desk.begin(name, asked, wish=wish)
+        number = await desk.begin(name, asked, wish=wish, like=like)
         typer.echo(f"{name}: generation {number} is begun; QServer builds it" + (" and switches to it" if wish else ""))
         if wait:
             await _follow(desk, await desk.row(name, number), LIVE, for_s=float("inf"))
@@ -206,7 +210,7 @@ async def _follow(desk: Desk, row: Row, wanted: str, *, for_s: float) -> None:
             raise NotPossible(f"{name}: it is {state}")
         rows = await desk.rows(row.projection)
         now = next((each for each in rows if each.generation == row.generation), row)
-        if now.problem and (now.wish is None or not _waits(now.problem)):
+        if now.problem and not waits(now):
             raise NotPossible(f"{name}: {now.problem}")
         if time.monotonic() > until_s:
             _give_up(name, now, workers=list(await desk.workers()))
@@ -215,11 +219,6 @@ async def _follow(desk: Desk, row: Row, wanted: str, *, for_s: float) -> None:
             said_s = time.monotonic()
         await asyncio.sleep(LOOK_S)
     typer.echo(f"{name}: {wanted}")
-
-
-def _waits(problem: str) -> bool:
-    """Whether QServer itself tries again."""
-    return problem.startswith(("switch: ", "drop: "))
 
 
 def _give_up(name: str, row: Row, *, workers: list[str]) -> NoReturn:

@@ -122,35 +122,37 @@ class Desk:
         rows = await self._connection.fetch(_WORKERS, self.app, WORKER_GONE_S)
         return {row["node"]: json.loads(row["declarations"]) for row in rows}
 
-    async def begin(self, projection: str, asked: Asked, *, wish: str | None) -> int:
-        """Begin a generation, declared as the QServers that live do; its number.  Raises `NotPossible`."""
+    async def begin(self, projection: str, asked: Asked, *, wish: str | None, like: str = "") -> int:
+        """Begin a generation, declared as the QServers that live do, or this one; its number.  Raises `NotPossible`."""
         async with self._connection.transaction():
             await self._connection.execute(_LOCK)
-            live = await self.live(projection)
+            await self.live(projection)
             for row in await self.rows(projection, (BUILDING,)):
                 raise NotPossible(
                     f"{projection}: generation {row.generation} is built already, for {row.asked_by} ({row.reason}); "
                     "`bennu projections cancel` gives it up"
                 )
-            declaration = await self._wanted(live)
+            declaration = await self._declaration(projection, like)
             number = await self._connection.fetchval(
                 _BEGIN, self.app, projection, declaration, asked.actor, asked.reason, wish
             )
         return int(number)
 
-    async def _wanted(self, live: Row) -> str:
-        """The declaration of the newest build: one that differs from the live one, where there is any."""
+    async def _declaration(self, projection: str, like: str) -> str:
         workers = await self.workers()
-        said = {node: can[live.projection] for node, can in workers.items() if live.projection in can}
+        said = {node: can[projection] for node, can in workers.items() if projection in can and like in ("", node)}
         if not said:
             raise NotPossible(
-                f"{live.projection}: no QServer that declares it has been seen for {WORKER_GONE_S:g} s; start one first"
+                f"{projection}: no QServer {like or 'that declares it'} has been seen for {WORKER_GONE_S:g} s; "
+                "start one first"
             )
-        others = set(said.values()) - {live.declaration}
-        if len(others) > 1:
+        if len(set(said.values())) > 1:
             nodes = ", ".join(f"{node} ({declaration})" for node, declaration in said.items())
-            raise NotPossible(f"{live.projection}: QServers of several builds declare it otherwise: {nodes}; stop some")
-        return others.pop() if others else live.declaration
+            raise NotPossible(
+                f"{projection}: QServers of several builds live, which declare it differently: {nodes}; "
+                "--like NODE says whose declaration is meant"
+            )
+        return next(iter(said.values()))
 
     async def able(self, row: Row) -> list[str]:
         """QServers whose build can project this generation."""

@@ -19,7 +19,7 @@ def print_rows(rows: Sequence[Row], workers: Mapping[str, Mapping[str, str]]) ->
             "projected by": ", ".join(able) or "nobody: no QServer that lives declares it as it was made",
             "asked for": f"by {row.asked_by}: {row.reason}" if row.asked_by else "",
             "wished": row.wish or "",
-            "problem": row.problem or "",
+            "waits" if waits(row) else "problem": row.problem or "",
         }
         for name, fact in facts.items():
             if fact:
@@ -48,3 +48,8 @@ def progress(row: Row, rows: Sequence[Row]) -> str:
     """How far it is on the way to the live one."""
     total = sum(each.events for each in rows if (each.projection, each.state) == (row.projection, LIVE))
     return f"{row.events} of {total} events ({min(row.events, total) * 100 // total if total else 100} %)"
+
+
+def waits(row: Row) -> bool:
+    """Whether QServer itself tries again, and its problem says only what it waits for."""
+    return row.wish is not None and (row.problem or "").startswith(("switch: ", "drop: "))

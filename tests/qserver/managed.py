@@ -159,10 +159,10 @@ class Operator:
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection, self.desk = connection, Desk(connection, "bank")
 
-    async def rebuild(self, *, wish: str | None = SWITCH) -> int:
+    async def rebuild(self, *, wish: str | None = SWITCH, like: str = "") -> int:
         """Begin a generation of marks, once a process lives that declares it; its number."""
         await until(self._lives)
-        return await self.desk.begin("marks", ASKED, wish=wish)
+        return await self.desk.begin("marks", ASKED, wish=wish, like=like)
 
     async def _lives(self) -> bool:
         return bool(await self.desk.workers())

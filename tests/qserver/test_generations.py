@@ -8,10 +8,14 @@ import pytest
 
 from bennu.cli.projections_desk import NotPossible
 from bennu.ops.generations import CANCEL, CANCELLED, DROP, DROPPED, LIVE, PREVIOUS, SWITCH
+from bennu_qserver.limits import POOL_CONNECTIONS
 from tests.qserver.managed import MARKS, MARKS2, Journals, Operator, Process, managed, watched
 from tests.qserver.serving import connected, until
 
 pytestmark = pytest.mark.real
+
+MANY = POOL_CONNECTIONS + 2
+"""Partitions: all connections of the live loops may have to wait for the switch."""
 
 TABLES = (
     "SELECT array_agg(table_name::text ORDER BY table_name) FROM information_schema.tables WHERE table_schema = 'bank'"
@@ -20,17 +24,17 @@ TABLES = (
 
 async def rebuilt(dsn: str) -> None:
     """Projected by one build; then another one declares it otherwise, while events come and somebody reads."""
-    journals = Journals(partitions=2, seed=51)
+    journals = Journals(partitions=MANY, seed=51)
     await journals.begin()
-    await journals.write(50)
+    await journals.write(20)
     async with connected(dsn) as connection:
         operator = Operator(connection)
-        async with managed(journals.log, dsn, MARKS, partitions=2) as process:
+        async with managed(journals.log, dsn, MARKS, partitions=MANY) as process:
             await operator.shows([1], events=journals.events)
             assert process.unmet() == ""
         before = journals.events
         await journals.write(5)
-        async with managed(journals.log, dsn, MARKS2, partitions=2) as process:
+        async with managed(journals.log, dsn, MARKS2, partitions=MANY) as process:
             await until(lambda: told(process.unmet, "`bennu projections rebuild marks`"))
             await operator.shows([1], events=before)  # nobody fills it with what it does not say
             async with watched(dsn):
@@ -64,7 +68,9 @@ async def back_and_forth(dsn: str) -> None:
     ):
         operator = Operator(connection)
         await until(lambda: two(operator))
-        await operator.rebuild(wish=None)
+        with pytest.raises(NotPossible, match=r"several builds live.*one \(\w+\), two \(\w+\); --like NODE"):
+            await operator.rebuild()
+        await operator.rebuild(wish=None, like="two")
         await journals.write(10)
         async with watched(dsn):
             for number, made_by in ((2, 2), (1, 1), (2, 2)):

@@ -30,7 +30,7 @@ async def begun(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]"
     """A connection to where the generation is."""
     await migrate(dsn)
     async with connected(dsn) as connection:
-        await begin_first(connection, PLACE.app, PLACE.projection, declaration="")
+        await begin_first(connection, PLACE.key, declaration="", tables=[])
         yield connection
 
 

@@ -11,9 +11,10 @@ from bank.app import app
 from bennu.cli.projections_desk import Asked, Desk
 from bennu.errors import BadSettings
 from bennu.ops.generations import SWITCH
-from bennu_qserver import schema
+from bennu_qserver import positions, schema
 from bennu_qserver.dispatch import compile_projections
 from bennu_qserver.migration import migrate
+from bennu_qserver.positions import Place
 from tests.qserver.loops import make_first
 from tests.qserver.serving import bank_world, connected, is_ready, qserver, started, unmet, until
 from tests.service_process import Service
@@ -185,3 +186,31 @@ async def without_grants(dsn: str) -> None:
 def test_missing_grants_are_told(database: str) -> None:
     """What Postgres says of a user who may not create a schema comes through Alembic unchanged."""
     asyncio.run(without_grants(database))
+
+
+OLDER = "DELETE FROM bennu.generations; UPDATE bennu.positions SET log_offset = 1"
+"""As an installation stands that has projected, and knows nothing of generations."""
+FIRST = "SELECT generation, state, declaration FROM bennu.generations WHERE projection = 'ledger'"
+
+
+async def older(dsn: str, change: str) -> tuple[object, ...]:
+    """The first generation as it is taken over from an older version, after this change."""
+    await make(dsn)
+    (ledger, _) = compile_projections(app)
+    place = Place("bank", "ledger", 1, 0)
+    async with connected(dsn) as connection, connection.transaction():
+        await positions.load(connection, place, topic="bank-events-0", partitions=1)
+        await connection.execute(OLDER)
+        await connection.execute(change)
+        await schema.begin(connection, ledger)
+        row = await connection.fetchrow(FIRST)
+    assert row is not None
+    return row["generation"], row["state"], row["declaration"] == ledger.declaration
+
+
+@pytest.mark.parametrize(
+    ("change", "is_ours"), [("SELECT", True), ("ALTER TABLE bank.accounts_g1 ADD COLUMN extra text", False)]
+)
+def test_what_an_older_version_has_filled_is_taken_over(database: str, change: str, *, is_ours: bool) -> None:
+    """It is generation 1; where its tables are not as declared now, of a declaration that nobody has any more."""
+    assert asyncio.run(older(database, change)) == (1, "live", is_ours)

@@ -145,7 +145,7 @@ async def without_beginning(dsn: str) -> None:
         log = Shortened(journals.log)
         async with managed(log, dsn, MARKS), managed(log, dsn, MARKS2, node="two"):
             await until(lambda: both(operator))
-            await operator.rebuild()
+            await operator.rebuild(like="two")
             said = await operator.problem(2)
             assert said.startswith("partition 0: bank-events-0: offset 0 is gone")
             assert "--archive" in said
@@ -187,7 +187,7 @@ async def of_faulty_rules(dsn: str) -> None:
             managed(journals.log, dsn, bank_with(Picky), node="two") as two,
         ):
             await until(lambda: both(operator))
-            await operator.rebuild()
+            await operator.rebuild(like="two")
             assert "AccountOpened raised LookupError('a')" in await operator.problem(2)
             await until(lambda: is_exactly(two))
             await journals.write(2)

@@ -43,14 +43,13 @@ class Chores:
         if switching and compiled is None:
             return  # its tables are not as they must be, which its row says already
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: Connection) -> bool:
             if switching and compiled is not None:
-                await wishes.switch(connection, compiled)
-            else:
-                await wishes.discard(connection, key)
+                return await wishes.switch(connection, compiled)
+            return await wishes.discard(connection, key)
 
         try:
-            await self._database.run(work)
+            done = await self._database.run(work)
         except NotYet as reason:
             await self._put_off(generation, str(reason))
         except Final as problem:
@@ -58,7 +57,8 @@ class Chores:
             told = f"{'switch' if switching else wish}: {problem}"
             await self._database.run(lambda connection: wishes.refuse(connection, key, wish=wish, problem=told))
         else:
-            logger.info("carried out", wish=wish, generation=str(key))
+            if done:
+                logger.info("carried out", wish=wish, generation=str(key))
             self._tries.pop(key, None)
 
     async def _put_off(self, generation: Generation, reason: str) -> None:

@@ -1,10 +1,14 @@
 """What may befall a projection, beside the failures in `bennu.errors`."""
 
-from bennu.errors import BennuError, Final, Retryable
+from bennu.errors import BadSettings, BennuError, Final, Retryable
 
 
 class ProjectionFailed(Final):
     """A rule raised, or gave a row that its table can't hold.  The message names table, column, topic and seq."""
+
+
+class TablesDiffer(BadSettings):
+    """The tables of a generation are not as they were made, or not there: they must be built anew."""
 
 
 class PositionMoved(Retryable):

@@ -41,7 +41,8 @@ _LEAVE = "DELETE FROM bennu.workers WHERE app = $1 AND node = $2 AND life = $3"
 _FORGET = "DELETE FROM bennu.workers WHERE app = $1 AND seen_at < now() - interval '1 hour'"
 _LIVE = f"SELECT EXISTS (SELECT FROM bennu.generations WHERE app = $1 AND projection = $2 AND state = '{LIVE}')"  # noqa: S608
 _FIRST = f"""
-INSERT INTO bennu.generations (app, projection, generation, state, declaration) VALUES ($1, $2, 1, '{LIVE}', $3)
+INSERT INTO bennu.generations (app, projection, generation, state, declaration, tables)
+VALUES ($1, $2, 1, '{LIVE}', $3, $4)
 """  # noqa: S608
 _MADE = f"UPDATE bennu.generations SET tables = $4 WHERE {_KEY} AND tables <> $4"  # noqa: S608
 _TELL = f"UPDATE bennu.generations SET problem = $4 WHERE {_KEY} AND problem IS DISTINCT FROM $4"  # noqa: S608
@@ -153,9 +154,9 @@ async def has_live(connection: Connection, app: str, projection: str) -> bool:
     return bool(await connection.fetchval(_LIVE, app, projection))
 
 
-async def begin_first(connection: Connection, app: str, projection: str, *, declaration: str) -> None:
+async def begin_first(connection: Connection, key: Key, *, declaration: str, tables: list[str]) -> None:
     """The first generation is live from its beginning."""
-    await connection.execute(_FIRST, app, projection, declaration)
+    await connection.execute(_FIRST, key.app, key.projection, declaration, tables)
 
 
 async def is_kept(connection: Connection, key: Key) -> bool:

@@ -22,7 +22,7 @@ from bennu_qserver import generations, schema
 from bennu_qserver.chores import Chores
 from bennu_qserver.database import Connection
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
-from bennu_qserver.errors import GenerationGone
+from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Generation, Key, Seen, Worker
 from bennu_qserver.limits import LOOK_S, STOP_S
 from bennu_qserver.pace import Pace
@@ -169,9 +169,14 @@ class Manager:
             )
         except GenerationGone:
             return
-        except BadSettings as problem:
+        except TablesDiffer as problem:
             advice = f"`bennu projections rebuild {key.projection}` makes them anew from the journal"
             await self._tell(key, f"tables: {problem}.  {advice}")
+            return
+        except Final as problem:
+            if generation.state == LIVE:
+                raise
+            await self._tell(key, f"tables: {problem}")
             return
         self._prepared[key] = compiled
         await self._clear(generation, "tables: ")

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
-from bennu.errors import BadSettings
 from bennu.ops.postgres import SCHEMA_LOCK
 from bennu_qserver import generations, positions
 from bennu_qserver.database import Connection
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
-from bennu_qserver.errors import GenerationGone
+from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Key
 from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
 
@@ -42,13 +41,15 @@ async def begin(connection: Connection, projection: DeclaredProjection) -> None:
     if not await generations.has_live(connection, projection.app, projection.name):
         first = projection.in_generation(1)
         declaration = projection.declaration if await _agrees(connection, first) else ""
-        await generations.begin_first(connection, first.app, first.name, declaration=declaration)
+        tables = [table.name for table in projection.tables]
+        key = Key(first.app, first.name, first.generation)
+        await generations.begin_first(connection, key, declaration=declaration, tables=tables)
 
 
 async def create_tables(connection: Connection, projection: CompiledProjection, *, views: bool) -> None:
     """Make the tables of a generation that are missing, and those views.
 
-    Raises `BadSettings` for a table that is not as declared, `GenerationGone` for a generation without tables.
+    Raises `TablesDiffer` for a table that is not as declared, `GenerationGone` for a generation without tables.
     """
     key = Key(projection.app, projection.name, projection.generation)
     await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
@@ -63,7 +64,7 @@ async def create_tables(connection: Connection, projection: CompiledProjection, 
         if views and not await connection.fetchval(_EXISTS, table.view_sql):
             await _execute(connection, view_statements(table))
     if filled and not begun:
-        raise BadSettings(f"schema {projection.app}: {', '.join(filled)} has rows, but no position says of what")
+        raise TablesDiffer(f"schema {projection.app}: {', '.join(filled)} has rows, but no position says of what")
     await generations.made(connection, key, [table.declared.name for table in projection.tables])
 
 
@@ -87,9 +88,9 @@ async def _has_rows(connection: Connection, table: StoredTable) -> bool:
 async def _create_table(connection: Connection, table: StoredTable, *, begun: bool) -> None:
     if await connection.fetchval(_EXISTS, table.sql):
         if told := await _differences(connection, table):
-            raise BadSettings(f"table {table.schema}.{table.name} is not as declared: {'; '.join(told)}")
+            raise TablesDiffer(f"table {table.schema}.{table.name} is not as declared: {'; '.join(told)}")
     elif begun:
-        raise BadSettings(f"table {table.schema}.{table.name} is not there, but its projection has begun")
+        raise TablesDiffer(f"table {table.schema}.{table.name} is not there, but its projection has begun")
     else:
         await _execute(connection, create_statements(table))
     await _execute(connection, adorn_statements(table))

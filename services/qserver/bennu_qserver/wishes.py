@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from asyncpg import exceptions as pg
 
-from bennu.ops.generations import BUILDING, CANCEL, CANCELLED, DROPPED, KEPT, LIVE, PREVIOUS, REPLACE
+from bennu.ops.generations import BUILDING, CANCEL, CANCELLED, DROP, DROPPED, KEPT, LIVE, PREVIOUS, REPLACE, SWITCH
 from bennu_qserver import views
 from bennu_qserver.database import Connection
 from bennu_qserver.dispatch import CompiledProjection
@@ -51,22 +51,25 @@ class Row(NamedTuple):
     wish: str | None
 
 
-async def switch(connection: Connection, target: CompiledProjection) -> None:
-    """Show this generation, if that is still wished.  Raises `NotYet`, and `ProjectionFailed` where views forbid it."""
+async def switch(connection: Connection, target: CompiledProjection) -> bool:
+    """Show this generation; False: it is wished no more.  Raises `NotYet`, `ProjectionFailed` where views forbid it."""
     key = Key(target.app, target.name, target.generation)
     try:
         live_key = await _close(connection, key)
         rows = await _locked(connection, key)
         live = next((row for row in rows.values() if row.state == LIVE), None)
         mine = rows.get(key.number)
-        if live is None or live.number != live_key.number or mine is None or mine is live or mine.wish is None:
-            return
+        if live is None or live.number != live_key.number:
+            return False
+        if mine is None or mine is live or mine.wish not in (SWITCH, REPLACE):
+            return False
         await _level(connection, key, live_key)
         declared = {table.declared.name for table in target.tables}
         gone = [views.view_of(key.app, name) for name in live.tables if name not in declared]
         await views.show(connection, views.Change(key.projection, target.tables, gone, replace=mine.wish == REPLACE))
         await connection.execute(_BECOME, *live_key, PREVIOUS)
         await connection.execute(_BECOME, *key, LIVE)
+        return True
     except (pg.LockNotAvailableError, pg.DeadlockDetectedError) as error:
         raise NotYet("switch: waits for readers whose transactions hold the views; it tries again") from error
 
@@ -103,18 +106,19 @@ async def _offsets(connection: Connection, key: Key) -> Mapping[int, int]:
     return {row["partition"]: row["log_offset"] for row in await connection.fetch(_POSITIONS, *key)}
 
 
-async def discard(connection: Connection, key: Key) -> None:
-    """Drop its tables and positions, if that is wished.  Raises `NotYet`, and what Postgres says of dependents."""
+async def discard(connection: Connection, key: Key) -> bool:
+    """Drop tables and positions; False: it is wished no more.  Raises `NotYet`, and what Postgres refuses."""
     try:
         row = (await _locked(connection, key)).get(key.number)
-        if row is None or row.wish is None or row.state not in (BUILDING, PREVIOUS):
-            return
+        if row is None or row.wish not in (CANCEL, DROP) or row.state not in (BUILDING, PREVIOUS):
+            return False
         await connection.fetch(f"{_POSITIONS} FOR UPDATE", *key)  # a loop's transaction ends before its tables do
         for table in row.tables:
             await connection.execute(f"DROP TABLE IF EXISTS {quoted(key.app)}.{quoted(f'{table}_g{key.number}')}")
         for forget in _FORGETS:
             await connection.execute(forget, *key)
         await connection.execute(_BECOME, *key, CANCELLED if row.wish == CANCEL else DROPPED)
+        return True
     except (pg.LockNotAvailableError, pg.DeadlockDetectedError) as error:
         raise NotYet("drop: waits for transactions that hold its tables; it tries again") from error
 
