@@ -215,7 +215,8 @@ async def _follow(desk: Desk, row: Row, wanted: str, *, for_s: float) -> None:
         if time.monotonic() > until_s:
             _give_up(name, now, workers=list(await desk.workers()))
         if time.monotonic() - said_s > SAY_S:
-            typer.echo(f"{name}: {progress(now, rows)}" + (f"; {now.problem}" if now.problem else ""), err=True)
+            facts = (progress(now, rows), now.problem, f"paused by {now.paused_by}" if now.paused_by else "")
+            typer.echo(f"{name}: {'; '.join(filter(None, facts))}", err=True)
             said_s = time.monotonic()
         await asyncio.sleep(LOOK_S)
     typer.echo(f"{name}: {wanted}")

@@ -7,9 +7,9 @@ import pytest
 
 from bank.v1.events_pb2 import Deposited
 from bennu.domain import TEXT, Column, EventMeta, Projection, Rows, Table, projects
-from bennu.ops.generations import LIVE, REPLACE, SWITCH
+from bennu.ops.generations import BUILDING, LIVE, REPLACE, SWITCH
 from tests.qserver.loops import bank_with
-from tests.qserver.managed import MARKS, Journals, Marks, Marks2, Operator, managed
+from tests.qserver.managed import MARKS, Journals, Marks, Marks2, Operator, look, managed
 from tests.qserver.serving import connected, until
 
 pytestmark = pytest.mark.real
@@ -155,6 +155,37 @@ async def with_reader(dsn: str) -> None:
             assert await reader.fetchval("SELECT max(made_by) FROM bank.marks") == 1
         await operator.come(2, LIVE)
         await until(lambda: reader.fetchval("SELECT bool_and(made_by = 2) FROM bank.marks"))
+
+
+SWITCHES = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE OR REPLACE VIEW%' AND datname = current_database()
+)
+"""
+
+
+async def cut_off(dsn: str) -> None:
+    """The process ends while it switches: one view is replaced, and a reader holds the other one."""
+    journals = await projected(dsn)
+    async with connected(dsn) as reader, connected(dsn) as connection:
+        operator = Operator(connection)
+        async with reader.transaction():
+            await reader.fetchval("SELECT count(*) FROM bank.sums")
+            async with managed(journals.log, dsn, bank_with(Marks2)):
+                await operator.rebuild()
+                await until(lambda: connection.fetchval(SWITCHES))
+            assert await operator.states() == {1: LIVE, 2: BUILDING}
+            assert await look(reader) == ([1], journals.events)
+        await journals.write(5)
+        async with managed(journals.log, dsn, bank_with(Marks2)):
+            await operator.come(2, LIVE)
+            await operator.shows([2], events=journals.events)
+
+
+def test_a_switch_that_is_cut_off_has_not_begun(database: str) -> None:
+    """All views are the old ones, and the next process switches."""
+    asyncio.run(cut_off(database))
 
 
 def test_a_reader_never_gives_way(database: str) -> None:

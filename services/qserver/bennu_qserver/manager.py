@@ -221,6 +221,8 @@ class Manager:
             self._means.live.board.remove(place)
         if stopped:
             await asyncio.wait([running.task for running in stopped], timeout=STOP_S)
+        for running in stopped:
+            running.loop.stopped()
 
     # --- what stands in rows
 

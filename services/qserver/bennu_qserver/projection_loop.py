@@ -96,6 +96,10 @@ class ProjectionLoop:
         events = self._pending.work.position.next_seq - self._saved.next_seq
         self._gauges.sampled(records=max(0, tail - self._saved.offset), events=events)
 
+    def stopped(self) -> None:
+        """It is no longer this process's, which is behind with nothing of it."""
+        self._gauges.sampled(records=0, events=0)
+
     @property
     def waits_s(self) -> float:
         """How long the oldest row change that was read waits to be written."""
