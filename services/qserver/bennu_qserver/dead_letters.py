@@ -45,24 +45,27 @@ UPDATE bennu.dead_letters d SET
     ended_at = CASE WHEN d.problem IS NULL THEN NULL ELSE now() END
 WHERE {_PARKED} AND d.wish = 'discard'
 """  # noqa: S608
+_WISHED = f"""
+SELECT DISTINCT ON (d.aggregate, d.key) d.aggregate, d.key, d.wished_by, d.wished_reason
+FROM bennu.dead_letters d WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.aggregate, d.key, d.seq
+"""  # noqa: S608
 _SPREAD = f"""
 UPDATE bennu.dead_letters d SET wish = 'retry', wished_by = w.wished_by, wished_reason = w.wished_reason
-FROM (
-    SELECT DISTINCT ON (d.aggregate, d.key) d.aggregate, d.key, d.wished_by, d.wished_reason
-    FROM bennu.dead_letters d WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.aggregate, d.key, d.seq
-) AS w
+FROM unnest($5::text[], $6::text[], $7::text[], $8::text[]) AS w(aggregate, key, wished_by, wished_reason)
 WHERE {_PARKED} AND d.wish IS NULL AND (d.aggregate, d.key) = (w.aggregate, w.key)
 """  # noqa: S608
 _RETRIED = f"""
 SELECT d.seq, d.aggregate, d.key, d.type, d.event, d.command_id, d.actor,
     (extract(epoch FROM d.recorded_at) * 1000000)::bigint AS at_us
-FROM bennu.dead_letters d WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.seq LIMIT {RETRY_EVENTS}
+FROM bennu.dead_letters d JOIN unnest($5::text[], $6::text[]) AS w(aggregate, key) USING (aggregate, key)
+WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.seq LIMIT {RETRY_EVENTS}
 """  # noqa: S608
 _APPLIED = f"""
 UPDATE bennu.dead_letters d SET state = 'applied', wish = NULL, ended_at = now() WHERE {_PARKED} AND d.seq = ANY($5)
 """  # noqa: S608
 _FAILED = f"""
-UPDATE bennu.dead_letters d SET wish = NULL, problem = CASE WHEN d.seq = s.seq THEN s.problem END
+UPDATE bennu.dead_letters d SET
+    wish = nullif(d.wish, 'retry'), problem = CASE WHEN d.seq = s.seq THEN s.problem END
 FROM unnest($5::text[], $6::text[], $7::bigint[], $8::text[]) AS s(aggregate, key, seq, problem)
 WHERE {_PARKED} AND (d.aggregate, d.key) = (s.aggregate, s.key)
 """  # noqa: S608
@@ -128,8 +131,13 @@ async def discard(connection: Connection, place: Place) -> int:
 
 async def to_be_retried(connection: Connection, place: Place) -> Sequence[Kept]:
     """The oldest events of all keys that are to be retried, in order: what is parked later is meant, too."""
-    await connection.execute(_SPREAD, *place)
-    rows = await connection.fetch(_RETRIED, *place)
+    # Asked for once: a wish may come between two statements, and of its key not all events would be seen.
+    wished = await connection.fetch(_WISHED, *place)
+    if not wished:
+        return []
+    aggregates, keys, *wishers = zip(*wished, strict=True)
+    await connection.execute(_SPREAD, *place, aggregates, keys, *wishers)
+    rows = await connection.fetch(_RETRIED, *place, aggregates, keys)
     return [
         Kept(
             row["type"],

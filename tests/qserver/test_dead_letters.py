@@ -1,0 +1,271 @@
+"""Poison events are parked with the later ones of their key, and applied or discarded when an operator says so."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
+
+import asyncpg
+import pytest
+from google.protobuf.message import Message
+
+from bank.v1.events_pb2 import Deposited
+from bennu.domain import App
+from bennu.errors import Final
+from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.ops.metrics import Metrics
+from bennu.ops.readiness import Readiness
+from bennu_qserver import dead_letters, parked, positions, projection_loop
+from bennu_qserver.database import open_database
+from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.parked import ParkedGauges
+from bennu_qserver.positions import Place
+from bennu_qserver.status import Gauges
+from bennu_qserver.writing import Writer
+from tests.journal_writer import ACTOR, Entry, JournalWriter
+from tests.qserver.loops import looping, stopped_by
+from tests.qserver.poison import APP, MENDED, MENDED_APP, Said, Spec, expected, found, random_event, wish
+from tests.qserver.serving import connected, until
+
+pytestmark = pytest.mark.real
+
+START_US = 1_700_000_000_123_457
+PROJECTED = "SELECT partition, log_offset FROM bennu.positions WHERE projection = 'cells'"
+NOTHING_WISHED = "SELECT NOT EXISTS (SELECT FROM bennu.dead_letters WHERE wish IS NOT NULL)"
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection_loop, "WISH_POLL_S", 0.02)
+
+
+class Letters:
+    """Journals of accounts with poison in them, and what must become of it."""
+
+    def __init__(self, dsn: str, *, seed: int = 0, partitions: int = 1) -> None:
+        print(f"seed {seed}")
+        self.random, self.dsn, self.app = Random(seed), dsn, APP
+        self.log = MemoryLog(MemoryBroker())
+        self.specs = [Spec(number) for number in range(partitions)]
+        self.writers = [
+            JournalWriter(self.log, f"bank-events-{number}", partition=number, partitions=partitions)
+            for number in range(partitions)
+        ]
+        self.now_us = START_US
+
+    async def create(self) -> None:
+        """Make the journals."""
+        for writer in self.writers:
+            await self.log.create(writer.position.topic)
+            await writer.epoch()
+
+    def mend(self) -> None:
+        """The rules are mended from here on."""
+        self.app = MENDED_APP
+        for spec in self.specs:
+            spec.mended = MENDED
+
+    async def say(self, *events: Message, partition: int = 0) -> None:
+        """One batch, of an entry for each event."""
+        self.now_us += 1
+        writer, spec = self.writers[partition], self.specs[partition]
+        entries = []
+        for seq, event in enumerate(events, writer.position.next_seq):
+            command_id = f"c{seq}"
+            entries.append(Entry(command_id, [event]))
+            if isinstance(event, Deposited):
+                spec.take(seq, Said(event, f"{seq} by {ACTOR} for {command_id} at {self.now_us}"))
+        await writer.batch(entries, recorded_at_us=self.now_us)
+
+    async def say_at_random(self, *, batches: int, poison: float) -> None:
+        """Batches of random sizes in random partitions."""
+        for _ in range(batches):
+            partition = self.random.randrange(len(self.writers))
+            size = self.random.choice((0, 1, 2, 20))
+            events = [random_event(self.random, partition, poison=poison) for _ in range(size)]
+            await self.say(*events, partition=partition)
+
+    def looping(self, app: App | None = None) -> AbstractAsyncContextManager[None]:
+        """See `loops.looping`."""
+        return looping(self.log, self.dsn, app=app or self.app, partitions=len(self.writers))
+
+    async def cut_off(self, *, times: int) -> None:
+        """Loops that run into what there is, and are ended wherever they are."""
+        for _ in range(times):
+            async with self.looping():
+                await self.say_at_random(batches=8, poison=0.05)
+                await asyncio.sleep(self.random.random() / 20)  # chance: where the loops are cut off
+
+    async def settled(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Wait until all is projected and nothing wished for; then everything is as the fold says."""
+        ends = {number: writer.position.offset for number, writer in enumerate(self.writers)}
+
+        async def quiet() -> bool:
+            rows = await connection.fetch(PROJECTED)
+            return {row["partition"]: row["log_offset"] for row in rows} == ends and bool(
+                await connection.fetchval(NOTHING_WISHED)
+            )
+
+        await until(quiet)
+        there, wanted = await found(connection), expected(self.specs)
+        for seq, letter in there["letters"].items():
+            if letter.state == "applied":  # one that came before a retry was parked for a moment, one after it never
+                wanted["letters"].setdefault(seq, letter)
+        for table, rows in wanted.items():
+            assert there[table] == rows, table
+
+    async def wish(self, connection: "asyncpg.Connection[asyncpg.Record]", what: str, keys: Sequence[str]) -> None:
+        """Of keys that are parked."""
+        for spec in self.specs:
+            for key in spec.parked_keys():
+                if key in keys:
+                    await wish(connection, spec, key=key, what=what)
+                    spec.retry(key) if what == "retry" else spec.discard(key)
+
+    def some_keys(self) -> list[str]:
+        """About half of those that are parked."""
+        return [key for spec in self.specs for key in spec.parked_keys() if self.random.random() < 0.5]
+
+
+def deposited(account: str, poison: str = "") -> Deposited:
+    """One that may be at fault."""
+    return Deposited(account=account, amount_minor=1, transfer=poison)
+
+
+async def lived_through(dsn: str, *, seed: int) -> None:
+    """Histories, crashes, mended rules, and operators."""
+    world = Letters(dsn, seed=seed, partitions=2)
+    await world.create()
+    await world.say_at_random(batches=20, poison=0.05)
+    async with connected(dsn) as connection:
+        await world.cut_off(times=4)
+        async with world.looping():
+            await world.settled(connection)
+        for mended in (False, True):
+            if mended:
+                world.mend()
+            await world.wish(connection, "retry", world.some_keys())
+            await world.cut_off(times=3)
+            async with world.looping():
+                await world.settled(connection)
+                keys = world.some_keys()
+                await world.wish(connection, "discard", keys)
+                await world.settled(connection)
+                await world.wish(connection, "retry", keys)
+                await world.say_at_random(batches=10, poison=0.01)
+                await world.settled(connection)
+    assert {letter.state for spec in world.specs for letter in spec.letters.values()} >= {"parked", "discarded"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_tables_are_those_of_a_fold(database: str, seed: int) -> None:
+    """Random histories with poison, loops cut off anywhere, retries and discards: as one event after another."""
+    asyncio.run(lived_through(database, seed=seed))
+
+
+@asynccontextmanager
+async def writers(dsn: str, *, count: int) -> AsyncIterator[list[Writer]]:
+    """Of the mended cells, all from where the position is: as when one process takes another for dead."""
+    (projection,) = compile_projections(MENDED_APP)
+    place, metrics, readiness = Place("bank", "cells", 1, 0), Metrics(), Readiness()
+    gauges = (Gauges(metrics, place), ParkedGauges(metrics, place))
+    async with open_database(dsn, name="test", metrics=metrics, readiness=readiness) as database:
+        made = [Writer(projection, place, database=database, gauges=gauges) for _ in range(count)]
+        for writer in made:
+            writer.begin(
+                await database.run(lambda connection: positions.read(connection, place)),
+                await database.run(lambda connection: dead_letters.load(connection, place)),
+            )
+        yield made
+
+
+async def let_go_by_another(dsn: str) -> None:
+    """Two know of a parked key; one of them lets go of it, and the other one meets its next event."""
+    world = Letters(dsn)
+    await world.create()
+    async with connected(dsn) as connection:
+        async with world.looping():
+            await world.say(deposited("a", "null"), deposited("a"))
+            await world.settled(connection)
+        world.mend()
+        async with writers(dsn, count=2) as (one, other):
+            await world.wish(connection, "retry", ["a"])
+            await one.carry_out_wishes()
+            assert not one.parked.last_seqs
+            assert other.parked.last_seqs
+            work = other.new_work(other.saved)
+            batch = world.writers[0].build([Entry("c3", [deposited("a")])], recorded_at_us=5)
+            work.take(batch, compile_projections(MENDED_APP)[0], partition=0, where="here")
+            assert work.aside
+            await other.write(work)
+            assert not other.parked.last_seqs
+        assert await connection.fetchval("SELECT total FROM bank.cells") == 3
+
+
+def test_a_key_that_another_process_has_let_go_of_is_not_parked_again(database: str) -> None:
+    """Who still takes a key for parked looks into the table before it parks: no event waits for nothing."""
+    asyncio.run(let_go_by_another(database))
+
+
+async def covered(dsn: str) -> None:
+    """A value that no column can hold, and a good one over it in the same transaction."""
+    world = Letters(dsn)
+    await world.create()
+    await world.say(deposited("a", "null"), deposited("a"), deposited("b"))
+    async with connected(dsn) as connection, world.looping():
+        await world.settled(connection)
+    assert [letter.at_fault for letter in world.specs[0].letters.values()] == [True, False]
+
+
+def test_what_a_later_event_covers_up_is_parked_nevertheless(database: str) -> None:
+    """Which events are at fault does not depend on where transactions end."""
+    asyncio.run(covered(database))
+
+
+async def discarded_behind(dsn: str) -> None:
+    """The wish to discard an event that only waits."""
+    world = Letters(dsn)
+    await world.create()
+    await world.say(deposited("a", "null"), deposited("a"))
+    async with connected(dsn) as connection, world.looping():
+        await world.settled(connection)
+        await connection.execute("UPDATE bennu.dead_letters SET wish = 'discard' WHERE seq = 2")
+        await world.settled(connection)
+
+
+def test_only_an_event_at_fault_is_discarded(database: str) -> None:
+    """What waits behind one was never tried: the wish to discard it is dropped, and it stays."""
+    asyncio.run(discarded_behind(database))
+
+
+async def read_anew(dsn: str) -> None:
+    """The tables are dropped to be filled again."""
+    world = Letters(dsn)
+    await world.create()
+    await world.say(deposited("a", "null"), deposited("a"))
+    async with connected(dsn) as connection:
+        async with world.looping():
+            await world.settled(connection)
+        await connection.execute("DROP SCHEMA bank CASCADE")
+        await connection.execute("DELETE FROM bennu.positions")
+        async with world.looping():
+            await world.settled(connection)
+
+
+def test_letters_are_parked_anew_when_the_journal_is_read_anew(database: str) -> None:
+    """Dead letters that the position has yet to come to are of an earlier life, and make way."""
+    asyncio.run(read_anew(database))
+
+
+async def too_many(dsn: str) -> Final:
+    """More keys than may be parked."""
+    world = Letters(dsn)
+    await world.create()
+    await world.say(*(deposited(f"a{number}", "raise") for number in range(4)))
+    return await stopped_by(world.log, dsn, app=APP)
+
+
+def test_too_many_parked_keys_stop(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything is at fault the rules are, and the loop stops and says so, with nothing written."""
+    monkeypatch.setattr(parked, "PARKED_KEYS", 3)
+    assert "more than 3 aggregates would be parked" in str(asyncio.run(too_many(database)))
