@@ -150,6 +150,11 @@ def random_event(random: Random, partition: int, *, poison: float) -> Deposited 
     return Deposited(account=account, amount_minor=random.randrange(1000), transfer=wrong)
 
 
+def deposited(account: str, poison: str = "") -> Deposited:
+    """One that may be at fault."""
+    return Deposited(account=account, amount_minor=1, transfer=poison)
+
+
 Found = dict[str, dict[Any, Any]]
 
 
