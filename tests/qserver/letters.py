@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from bank.v1.events_pb2 import Deposited
 from bennu.domain import App
 from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu.log.port import Log
 from tests.journal_writer import ACTOR, Entry, JournalWriter
 from tests.qserver.loops import looping
 from tests.qserver.poison import APP, MENDED, MENDED_APP, Said, Spec, expected, found, random_event, wish
@@ -18,16 +19,20 @@ from tests.qserver.serving import until
 
 START_US = 1_700_000_000_123_457
 PROJECTED = "SELECT partition, log_offset FROM bennu.positions WHERE projection = 'cells'"
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = 'bennu test' AND datname = current_database()
+"""
 NOTHING_WISHED = "SELECT NOT EXISTS (SELECT FROM bennu.dead_letters WHERE wish IS NOT NULL)"
 
 
 class Letters:
     """Journals of accounts with poison in them, and what must become of it."""
 
-    def __init__(self, dsn: str, *, seed: int = 0, partitions: int = 1) -> None:
+    def __init__(self, dsn: str, *, seed: int = 0, partitions: int = 1, log: Log | None = None) -> None:
         print(f"seed {seed}")
         self.random, self.dsn, self.app = Random(seed), dsn, APP
-        self.log = MemoryLog(MemoryBroker())
+        self.log = log or MemoryLog(MemoryBroker())
         self.specs = [Spec(number) for number in range(partitions)]
         self.writers = [
             JournalWriter(self.log, f"bank-events-{number}", partition=number, partitions=partitions)
@@ -71,11 +76,14 @@ class Letters:
         """See `loops.looping`."""
         return looping(self.log, self.dsn, app=app or self.app, partitions=len(self.writers))
 
-    async def cut_off(self, *, times: int) -> None:
-        """Loops that run into what there is, and are ended wherever they are."""
+    async def cut_off(self, connection: "asyncpg.Connection[asyncpg.Record]", *, times: int) -> None:
+        """Loops that run into what there is, lose their sessions, and are ended wherever they are."""
         for _ in range(times):
             async with self.looping():
                 await self.say_at_random(batches=8, poison=0.05)
+                for _ in range(self.random.randrange(3)):
+                    await connection.execute(CUT)
+                    await self.say_at_random(batches=1, poison=0.05)
                 await asyncio.sleep(self.random.random() / 20)  # chance: where the loops are cut off
 
     async def settled(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
