@@ -86,6 +86,8 @@ class ProjectionLoop:
             except* PositionMoved as moved:
                 self._gauges.moved.inc()
                 logger.warning("standing by", place=str(self.place), reason=str(moved.exceptions[0]))
+            finally:
+                self._writer.end()
             self._outside.board.set(self.place, STANDBY)
             await self._stand_by()
 

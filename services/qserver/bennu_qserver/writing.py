@@ -63,6 +63,10 @@ class Writer:
         self.saved = position
         self._know(parked)
 
+    def end(self) -> None:
+        """Show nothing as parked: whoever goes on shows it."""
+        self._parked_gauges.show(Parked())
+
     def new_work(self, position: Position) -> Work:
         """To be filled by the reader."""
         return Work(self._new_rows(), position, self.parked)
