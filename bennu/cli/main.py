@@ -7,6 +7,7 @@ import typer
 
 from bennu.cli import (
     archive,
+    deadletters,
     dev,
     drill,
     inspection,
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
     app.add_typer(inspection.app, name="inspect")
     app.add_typer(sagas.app, name="sagas")
     app.add_typer(projections.app, name="projections")
+    app.add_typer(deadletters.app, name="deadletters")
     app.add_typer(drill.app, name="drill")
     app.add_typer(snapshots.app, name="snapshots")
     app.add_typer(protos.app, name="protos")

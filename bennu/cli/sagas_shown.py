@@ -43,7 +43,7 @@ def print_list(sagas: "Iterable[pb.SagaSummary]") -> None:
     if not rows:
         typer.echo("no saga is under way or waits for an operator, of those that the filters let through", err=True)
         return
-    _table(HEADINGS, rows)
+    print_table(HEADINGS, rows)
 
 
 def standing(saga: "pb.SagaSummary") -> str:
@@ -73,7 +73,7 @@ def print_view(view: "pb.SagaView") -> None:
         if fact:
             typer.echo(f"  {name + ': ' if name else ''}{plain(fact)}")
     typer.echo()
-    _table(STEP_HEADINGS, [_step(step) for step in view.steps], cut=False)
+    print_table(STEP_HEADINGS, [_step(step) for step in view.steps], cut=False)
 
 
 def _step(step: "pb.SagaStepView") -> tuple[str, ...]:
@@ -119,7 +119,8 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, cut: bool = True) -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, cut: bool = True) -> None:
+    """In columns; what is longer than `MAX_CELL` is cut."""
     cells = [tuple(headings), *(tuple(_cell(text, cut=cut) for text in row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     for row in cells:

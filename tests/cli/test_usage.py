@@ -13,7 +13,7 @@ from tests.cli.shell import BANK, BENNU, Shell, environment, run
 
 COMMANDS = (
     *("cserver", "qserver", "saga", "demo", "simulate", "bench", "dev", "version"),
-    *("topics", "journal", "protos", "sagas", "stack"),
+    *("topics", "journal", "protos", "sagas", "deadletters", "stack"),
 )
 
 
@@ -24,7 +24,7 @@ def test_help_names_every_command(bennu: Shell) -> None:
     assert [name for name in COMMANDS if f" {name} " not in told.out] == []
 
 
-@pytest.mark.parametrize("group", [[], ["topics"], ["journal"], ["protos"], ["sagas"], ["stack"]])
+@pytest.mark.parametrize("group", [[], ["topics"], ["journal"], ["protos"], ["sagas"], ["deadletters"], ["stack"]])
 def test_a_group_alone_shows_its_commands(bennu: Shell, group: list[str]) -> None:
     """Without a command there is nothing to do: the help, and exit code 2."""
     told = bennu(*group)

@@ -23,6 +23,7 @@ from bennu.v1.saga_pb2 import (
     SagaStarted,
 )
 from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.events import project
 from bennu_qserver.rows import RowChanges
 from tests.journal_writer import Entry, JournalWriter
 from tests.qserver.history import START_US, at
@@ -315,7 +316,9 @@ def test_a_command_to_another_app_is_shown() -> None:
     payload = Withdraw(account="ann").SerializeToString()
     issued = SagaCommandIssued(saga_id="S:t", role=FORWARD, type="bank.v1.Withdraw", payload=payload)
     writer = JournalWriter(MemoryLog(MemoryBroker()), projection.topic(0))
-    projection.apply(writer.build([Entry("cause", [issued])], recorded_at_us=1), rows, partition=0, where="here")
+    batch = writer.build([Entry("cause", [issued])], recorded_at_us=1)
+    for event in projection.events(batch, partition=0, where="here"):
+        project(event, rows)
     assert '{"account":"ann"}' in [value for write in rows.writes() for values in write.arrays for value in values]
 
 

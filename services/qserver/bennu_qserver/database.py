@@ -15,7 +15,7 @@ from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
 from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
 from bennu.ops.readiness import Readiness
-from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.limits import (
     ACQUIRE_TIMEOUT_S,
     COMMAND_TIMEOUT_S,
@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 READY = "postgres"
 
-CONTENT_REFUSED = (pg.DataError, pg.IntegrityConstraintViolationError)
-"""The rows themselves are at fault."""
+CONTENT_REFUSED = (pg.DataError, pg.IntegrityConstraintViolationError, pg.ProgramLimitExceededError)
+"""The rows themselves are at fault: the last one is a text too long for an index."""
 
 
 class Database:
@@ -99,11 +99,11 @@ async def _ping(connection: Connection) -> None:
 
 
 async def execute(connection: Connection, write: Write) -> None:
-    """Write rows.  Raises `ProjectionFailed`, naming table, topic and events, when Postgres refuses their content."""
+    """Write rows.  Raises `EventFault`, naming table, topic and events, when Postgres refuses their content."""
     try:
         await connection.execute(write.sql, *write.arrays)
     except CONTENT_REFUSED as error:
-        raise ProjectionFailed(f"{write.where}: {refusal(error)}") from error
+        raise EventFault(f"{write.where}: {refusal(error)}") from error
 
 
 def refusal(error: pg.PostgresError) -> str:

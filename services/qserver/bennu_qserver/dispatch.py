@@ -1,10 +1,9 @@
 """A projection, compiled: for each event type how its bytes become row changes, looked up once."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -14,10 +13,10 @@ from bennu.domain.messages import input_type, name_of, rules_of
 from bennu.errors import BadSettings, RecordBroken
 from bennu.replica.known import check_events
 from bennu.v1 import saga_pb2
-from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.declaration import declaration_of
 from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.events import Event, Handler, Rule, event_key, events_of, saga_key, unreadable
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.saga_projection import SagaProjection
 from bennu_qserver.statements import Statement
@@ -25,18 +24,6 @@ from bennu_qserver.tables import StoredTable, check_schema, check_table
 
 EVENTS, SAGAS = "events", "saga"
 """Kinds of journals, as their topics are called."""
-
-RULE_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a faulty rule raises; anything else is no fault of the event's."""
-
-Rule = Callable[[Message, RowChanges, EventMeta], None]
-
-
-class Handler(NamedTuple):
-    """From an event's bytes to the rule."""
-
-    parse: Callable[[bytes], Message]
-    rule: Rule
 
 
 @dataclass(frozen=True)
@@ -60,52 +47,33 @@ class CompiledProjection:
         """The journal of this partition."""
         return f"{self.app}-{self.journal}-{partition}"
 
-    def apply(self, batch: EventBatch, rows: RowChanges, *, partition: int, where: str) -> None:
-        """Collect the row changes of an effective batch.
+    def new_rows(self, topic: str) -> RowChanges:
+        """No changes yet."""
+        return RowChanges(self.statements, topic)
 
-        Raises `RecordBroken` for what can't be understood, `ProjectionFailed` for a rule that can't do its work.
-        """
+    def events(self, batch: EventBatch, *, partition: int, where: str) -> Iterator[Event]:
+        """Those of an effective batch that are of interest.  Raises `RecordBroken` for what can't be understood."""
         handlers = self._handlers_of(batch, where)
         if not any(handlers):
             return
         try:
-            for index, raw, meta in _events(batch, partition):
-                handler = handlers[index]
-                if handler is not None:
-                    rows.seq = meta.seq
-                    _project(handler, raw, rows, meta=meta, where=where)
+            yield from events_of(batch, handlers, partition=partition, where=where)
         except (DecodeError, IndexError, ValueError) as error:
             raise RecordBroken(f"{where}: batch {batch.batch_no} has events that can't be read ({error})") from error
+
+    def event(self, type_name: str, raw: bytes, *, meta: EventMeta, where: str) -> Event | None:
+        """An event that was kept; None if it is of no interest.  Its rule raises if this build can't read it."""
+        if type_name not in self.handlers:
+            return unreadable(f"event type {type_name} is not known to app `{self.app}`", raw, meta=meta, where=where)
+        handler = self.handlers[type_name]
+        try:
+            return handler and Event(handler.parse(raw), meta, handler, raw, where)
+        except DecodeError as error:
+            return unreadable(f"it can't be read as {type_name} ({error})", raw, meta=meta, where=where)
 
     def _handlers_of(self, batch: EventBatch, where: str) -> list[Handler | None]:
         check_events(batch.event_types, self.handlers, app=self.app, where=where)
         return [self.handlers[name] for name in batch.event_types]
-
-
-def _events(batch: EventBatch, partition: int) -> Iterator[tuple[int, bytes, EventMeta]]:
-    """(type index, bytes, meta) of every event.  `ValueError` or `IndexError` if the columns don't fit together."""
-    if not sum(batch.event_counts) == len(batch.event_type_indexes) == len(batch.events):
-        raise ValueError("its entries, event types and events differ in number")
-    origins: Sequence[Origin] = list(batch.origins) or [Origin()]
-    of_entry = list(batch.origin_indexes) or [0] * len(batch.command_ids)
-    seq, recorded_at_us = batch.first_seq, batch.recorded_at_us
-    events = zip(batch.event_type_indexes, batch.events, strict=True)
-    for command_id, count, origin in zip(batch.command_ids, batch.event_counts, of_entry, strict=True):
-        actor = origins[origin].actor
-        for index, raw in islice(events, count):
-            yield index, raw, EventMeta(partition, seq, recorded_at_us, command_id, actor)
-            seq += 1
-
-
-def _project(handler: Handler, raw: bytes, rows: RowChanges, *, meta: EventMeta, where: str) -> None:
-    event = handler.parse(raw)
-    try:
-        handler.rule(event, rows, meta)
-    except ProjectionFailed as error:
-        raise ProjectionFailed(f"{where}, seq {meta.seq}: {error}") from error
-    except RULE_FAULTS as error:
-        kind = type(event).DESCRIPTOR.full_name
-        raise ProjectionFailed(f"{where}, seq {meta.seq}: the rule for {kind} raised {error!r}") from error
 
 
 @dataclass(frozen=True)
@@ -168,7 +136,8 @@ def _of_sagas(app: App) -> DeclaredProjection:
     records = {kind.full_name: GetMessageClass(kind) for kind in saga_pb2.DESCRIPTOR.message_types_by_name.values()}
     rules = _rules(projection, records, app=app.name)
     handlers = {
-        name: Handler(record.FromString, rules[name]) if name in rules else None for name, record in records.items()
+        name: Handler(record.FromString, rules[name], saga_key()) if name in rules else None
+        for name, record in records.items()
     }
     declaration = _declaration(projection, projection.name, handled=rules)
     return DeclaredProjection(app.name, projection.name, SAGAS, projection.tables, handlers, declaration)
@@ -195,9 +164,14 @@ def _rules(projection: Projection, events: Container[str], *, app: str) -> dict[
 def _handlers(app: App, rules: dict[str, Rule]) -> dict[str, Handler | None]:
     handlers: dict[str, Handler | None] = {}
     for name, event in app.events.items():
-        handlers[name] = Handler(event.message.FromString, rules[name]) if name in rules else None
+        key = event_key(app, name)
+        handlers[name] = Handler(event.message.FromString, rules[name], key) if name in rules else None
     for name, old in app.upcasts.items():
-        handlers[name] = Handler(old.message.FromString, _upcasting(app, old.function, rules))
+        if app.newest(name) not in rules:
+            handlers[name] = None
+            continue
+        rule = _upcasting(app, old.function, rules)
+        handlers[name] = Handler(old.message.FromString, rule, event_key(app, name))
     return handlers
 
 

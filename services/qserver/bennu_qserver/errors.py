@@ -4,7 +4,11 @@ from bennu.errors import BadSettings, BennuError, Final, Retryable
 
 
 class ProjectionFailed(Final):
-    """A rule raised, or gave a row that its table can't hold.  The message names table, column, topic and seq."""
+    """What the projection asks of Postgres can't be done, now or later; the process stops."""
+
+
+class EventFault(ProjectionFailed):
+    """A rule raised, or gave a row that its table can't hold: the event is parked.  Table, column and seq are named."""
 
 
 class TablesDiffer(BadSettings):

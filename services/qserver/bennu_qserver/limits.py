@@ -29,6 +29,15 @@ WISH_PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 EMPTY_ADVANCE_MS = 200
 """How often the position is written when no row changes."""
 
+PARKED_KEYS = 100_000
+"""Aggregates of one projection and partition whose events may be parked."""
+PROBLEM_CHARS = 2_000
+"""What is kept of what is wrong with an event."""
+WISH_POLL_S = 1.0
+"""How often a loop looks what operators want to become of what it has parked ..."""
+RETRY_EVENTS = 1_000
+"""... and how many events it tries again in one transaction."""
+
 CONNECT_TIMEOUT_S = 5.0
 ACQUIRE_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0

@@ -5,13 +5,19 @@ So a projection that keeps up writes each batch at once, and one that is behind 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bennu.replica.journal import Position
+from bennu.v1.journal_pb2 import EventBatch
+from bennu_qserver.dispatch import CompiledProjection
+from bennu_qserver.errors import EventFault
+from bennu_qserver.events import project
 from bennu_qserver.limits import EMPTY_ADVANCE_MS, TRANSACTION_BYTES, TRANSACTION_CHANGES
+from bennu_qserver.parked import Parked
 from bennu_qserver.rows import RowChanges
+from bennu_qserver.trial import Keyed
 
 
 @dataclass
@@ -21,22 +27,61 @@ class Work:
     rows: RowChanges
     position: Position
     """Where the projection stands once this is written."""
+    parked: Parked
+    """The keys whose events go `aside`."""
+    aside: list[Keyed] = field(default_factory=list)
+    batches: list[tuple[EventBatch, str]] = field(default_factory=list)
+    """All of it as it was read, and where: to be done again, event by event, if it can't be written as a whole."""
+    spoilt: bool = False
+    """A rule raised, so `rows` are no use: a part of an event's changes may be among them."""
     recorded_at_us: int = 0
     """Journaled time of the last batch in it; 0 if there is none."""
     bytes: int = 0
+    events: int = 0
     since_s: float = 0.0
-    """Since when the first of its row changes waits, by the monotonic clock; 0: there is none."""
+    """Since when the first of its changes waits, by the monotonic clock; 0: there is none."""
+
+    @property
+    def changes_tables(self) -> bool:
+        return bool(self.rows or self.aside or self.spoilt)
+
+    def is_full(self, most_changes: int) -> bool:
+        return max(self.rows.changes, self.events) >= most_changes or self.bytes >= TRANSACTION_BYTES
+
+    def take(self, batch: EventBatch, projection: CompiledProjection, *, partition: int, where: str) -> None:
+        """Add a batch.  Raises `RecordBroken` for what can't be understood."""
+        self.recorded_at_us = batch.recorded_at_us
+        self.batches.append((batch, where))
+        if self.spoilt:
+            self.events += len(batch.events)
+            return
+        keys = self.parked.last_seqs
+        try:
+            for event in projection.events(batch, partition=partition, where=where):
+                self.events += 1
+                if keys and (key := event.key) in keys:
+                    self.aside.append((event, key))
+                else:
+                    project(event, self.rows)
+        except EventFault:
+            self.spoilt = True
+
+    def again(self, projection: CompiledProjection, *, partition: int) -> Iterator[Keyed]:
+        """All of its events, from the first one."""
+        for batch, where in self.batches:
+            for event in projection.events(batch, partition=partition, where=where):
+                yield event, event.key
 
 
 class Pending:
     """Between the one who reads and the one who writes; holds at most one transaction's work."""
 
     def __init__(
-        self, position: Position, new_rows: Callable[[], RowChanges], *, most_changes: int = TRANSACTION_CHANGES
+        self, position: Position, new_work: Callable[[Position], Work], *, most_changes: int = TRANSACTION_CHANGES
     ) -> None:
-        self._new_rows = new_rows
+        self._new_work = new_work
         self._most_changes = most_changes
-        self.work = Work(new_rows(), position)
+        self.work = new_work(position)
         self._moved = asyncio.Event()
         self._changed = asyncio.Event()
         self._space = asyncio.Event()
@@ -51,10 +96,10 @@ class Pending:
         self.work.position = position
         self.work.bytes += size
         self._moved.set()
-        if self.work.rows:
+        if self.work.changes_tables:
             self._changed.set()
             self.work.since_s = self.work.since_s or time.monotonic()
-        if self.work.rows.changes >= self._most_changes or self.work.bytes >= TRANSACTION_BYTES:
+        if self.work.is_full(self._most_changes):
             self._space.clear()
 
     async def take(self) -> Work:
@@ -64,7 +109,7 @@ class Pending:
             async with asyncio.timeout(EMPTY_ADVANCE_MS / 1000):
                 await self._changed.wait()
         work = self.work
-        self.work = Work(self._new_rows(), work.position)
+        self.work = self._new_work(work.position)
         self._moved.clear()
         self._changed.clear()
         self._space.set()

@@ -3,14 +3,14 @@
     read → is it effective? → rules → row changes, merged per key → one transaction: position, then rows
 
 The position is compared and set by the transaction's first statement, so rows are written exactly once whatever
-crashes, is retried, or runs twice.  Whoever finds the position moved by another projector stands by, and goes on only
-when that one has stopped moving it.
+crashes, is retried, or runs twice; see `writing`, also for events that can't be written.  Whoever finds the position
+moved by another projector stands by, and goes on only when that one has stopped moving it.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
@@ -22,15 +22,16 @@ from bennu.log.port import Log, Record
 from bennu.ops.metrics import Metrics
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
-from bennu_qserver import positions
-from bennu_qserver.database import Connection, Database, execute
+from bennu_qserver import dead_letters, positions
+from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
-from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S, TRANSACTION_CHANGES
+from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S, TRANSACTION_CHANGES, WISH_POLL_S
+from bennu_qserver.parked import Parked, ParkedGauges
 from bennu_qserver.pending import Pending
 from bennu_qserver.positions import Place
-from bennu_qserver.rows import RowChanges, Write
 from bennu_qserver.status import FOLLOWING, STANDBY, STARTING, Board, Gauges
+from bennu_qserver.writing import Writer
 
 logger = structlog.get_logger()
 
@@ -69,32 +70,37 @@ class ProjectionLoop:
         self.topic = partition.topic
         self.place = Place(projection.app, projection.name, projection.generation, partition.number)
         self._gauges = Gauges(metrics, self.place)
-        self._saved = Position(partition.topic)
-        self._pending = self._new_pending()
+        shown = (self._gauges, ParkedGauges(metrics, self.place))
+        self._writer = Writer(projection, self.place, database=outside.database, gauges=shown)
+        self._pending = self._new_pending(self._writer.saved)
         self._writing_since_s = 0.0
         outside.board.set(self.place, STARTING)
 
     async def run(self) -> NoReturn:
-        """Project for ever.  Raises the `Final` errors of the log, the journal and the rules."""
+        """Project for ever.  Raises the `Final` errors of the log, the journal and Postgres."""
         while True:
-            self._saved = await self._outside.database.run(self._load)
-            self._pending, self._writing_since_s = self._new_pending(), 0.0
+            position, parked = await self._outside.database.run(self._load)
+            self._writer.begin(position, parked)
+            self._pending, self._writing_since_s = self._new_pending(position), 0.0
             self._outside.board.set(self.place, FOLLOWING)
-            logger.info("projecting", place=str(self.place), offset=self._saved.offset)
+            logger.info("projecting", place=str(self.place), offset=position.offset, parked=parked.events)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read())
                     group.create_task(self._write())
+                    group.create_task(self._carry_out_wishes())
             except* PositionMoved as moved:
                 self._gauges.moved.inc()
                 logger.warning("standing by", place=str(self.place), reason=str(moved.exceptions[0]))
+            finally:
+                self._writer.end()
             self._outside.board.set(self.place, STANDBY)
             await self._stand_by()
 
     def sample(self, tail: int) -> None:
         """Show how far the projection is behind a journal whose next offset is `tail`."""
-        events = self._pending.work.position.next_seq - self._saved.next_seq
-        self._gauges.sampled(records=max(0, tail - self._saved.offset), events=events)
+        events = self._pending.work.position.next_seq - self._writer.saved.next_seq
+        self._gauges.sampled(records=max(0, tail - self._writer.saved.offset), events=events)
 
     def stopped(self) -> None:
         """It is no longer this process's, which is behind with nothing of it."""
@@ -102,19 +108,18 @@ class ProjectionLoop:
 
     @property
     def waits_s(self) -> float:
-        """How long the oldest row change that was read waits to be written."""
+        """How long the oldest change that was read waits to be written."""
         since_s = self._writing_since_s or self._pending.work.since_s
         return time.monotonic() - since_s if since_s else 0.0
 
-    def _new_pending(self) -> Pending:
-        return Pending(self._saved, self._new_rows, most_changes=self._outside.most_changes)
+    def _new_pending(self, position: Position) -> Pending:
+        return Pending(position, self._writer.new_work, most_changes=self._outside.most_changes)
 
-    def _new_rows(self) -> RowChanges:
-        return RowChanges(self._projection.statements, self._partition.topic)
-
-    async def _load(self, connection: Connection) -> Position:
+    async def _load(self, connection: Connection) -> tuple[Position, Parked]:
         partition = self._partition
-        return await positions.load(connection, self.place, topic=partition.topic, partitions=partition.count)
+        position = await positions.load(connection, self.place, topic=partition.topic, partitions=partition.count)
+        await dead_letters.forget_others(connection, self.place)
+        return position, await dead_letters.load(connection, self.place)
 
     # --- reading
 
@@ -133,9 +138,7 @@ class ProjectionLoop:
         if verdict is Verdict.EPOCH and isinstance(said, EpochStart):
             self._check_partition(said, where)
         elif verdict is Verdict.BATCH and isinstance(said, EventBatch):
-            work = self._pending.work
-            self._projection.apply(said, work.rows, partition=self._partition.number, where=where)
-            work.recorded_at_us = said.recorded_at_us
+            self._pending.work.take(said, self._projection, partition=self._partition.number, where=where)
         self._pending.advanced(reader.position, size=len(record.body))
 
     def _check_partition(self, start: EpochStart, where: str) -> None:
@@ -154,39 +157,20 @@ class ProjectionLoop:
             self._writing_since_s = work.since_s
             if self._outside.give_way is not None:
                 await self._outside.give_way()
-            began_s = time.monotonic()
-            writes = list(work.rows.writes())
-            await self._commit(work.position, writes)
-            events = work.position.next_seq - self._saved.next_seq
-            self._saved, self._writing_since_s = work.position, 0.0
-            self._gauges.committed(work, writes, events=events, seconds=time.monotonic() - began_s)
+            await self._writer.write(work)
+            self._writing_since_s = 0.0
 
-    async def _commit(self, position: Position, writes: Sequence[Write]) -> None:
-        """Write position and rows.  Raises `PositionMoved`."""
-        attempts = 0
-
-        async def transaction(connection: Connection) -> None:
-            nonlocal attempts
-            attempts += 1
-            await positions.move(connection, self.place, old=self._saved, new=position)
-            for write in writes:
-                await execute(connection, write)
-
-        try:
-            await self._outside.database.run(transaction)
-        except PositionMoved:
-            # An earlier attempt of ours may have been committed, though the connection broke before we heard of it.
-            if attempts < 2 or await self._read_position() != position:
-                raise
-
-    async def _read_position(self) -> Position:
-        return await self._outside.database.run(lambda connection: positions.read(connection, self.place))
+    async def _carry_out_wishes(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(WISH_POLL_S)
+            if self._writer.parked.last_seqs:
+                await self._writer.carry_out_wishes()
 
     async def _stand_by(self) -> None:
         """Return when nobody has moved the position for a while."""
-        seen, since_s = await self._read_position(), time.monotonic()
+        seen, since_s = await self._writer.read_position(), time.monotonic()
         while time.monotonic() - since_s < TAKE_OVER_AFTER_S:
             await asyncio.sleep(STANDBY_POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
-            now = await self._read_position()
+            now = await self._writer.read_position()
             if now != seen:
                 seen, since_s = now, time.monotonic()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bennu.domain import BIGINT, Column
 from bennu.domain.projection import Value
-from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.statements import Kind, Shape, Statement
 from bennu_qserver.tables import StoredTable
 from bennu_qserver.values import first_fault, mended, mended_text
@@ -25,7 +25,7 @@ class Write(NamedTuple):
     arrays: Sequence[Sequence[Value]]
     rows: int
     where: str
-    """Table, topic and events, for messages."""
+    """Topic, events, table and columns, for messages."""
     mended: int = 0
     """Values that had a zero byte; those that keys were merged by aside."""
 
@@ -75,8 +75,20 @@ class TableRows:
         self.table = table
         self._layers: list[dict[Key, Effect]] = [{}]
         self._appended: dict[tuple[str, ...], list[tuple[int, tuple[Value, ...]]]] = {}
+        self._said: dict[tuple[str, ...], tuple[list[int], list[tuple[Value, ...]]]] = {}
         self._known_shapes: set[tuple[str, ...]] = set()
         self._addable = {column.name for column in table.declared.columns if column.type == BIGINT}
+
+    def say(self, values: Mapping[str, Value], seq: int) -> None:
+        """Keep what may be merged away: an event whose value does not fit is at fault whatever comes after it."""
+        if values:
+            seqs, said = self._said.setdefault(tuple(values), ([], []))
+            seqs.append(seq)
+            said.append(tuple(values.values()))
+
+    def said(self) -> Iterator[tuple[Sequence[str], Sequence[int], list[tuple[Value, ...]]]]:
+        """Columns, numbers of events, and values of all changes but appended rows."""
+        return ((columns, seqs, values) for columns, (seqs, values) in self._said.items())
 
     def append(self, values: Mapping[str, Value], seq: int) -> None:
         columns = tuple(values)
@@ -216,17 +228,23 @@ class RowChanges:
 
     def upsert(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
         """See `bennu.domain.Rows`."""
-        self._of(table).creating(key, tuple(values), self.seq).set(values)
+        rows = self._of(table)
+        rows.creating(key, tuple(values), self.seq).set(values)
+        rows.say(values, self.seq)
 
     def update(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
         """See `bennu.domain.Rows`."""
-        effect = self._of(table).changing(key, tuple(values), self.seq)
+        rows = self._of(table)
+        effect = rows.changing(key, tuple(values), self.seq)
         if effect is not None:
             effect.set(values)
+        rows.say(values, self.seq)
 
     def increment(self, table: str, key: Mapping[str, Value], **amounts: int) -> None:
         """See `bennu.domain.Rows`."""
-        self._of(table).adding(key, tuple(amounts), self.seq).add(amounts)
+        rows = self._of(table)
+        rows.adding(key, tuple(amounts), self.seq).add(amounts)
+        rows.say(amounts, self.seq)
 
     def append(self, table: str, **values: Value) -> None:
         """See `bennu.domain.Rows`."""
@@ -246,14 +264,17 @@ class RowChanges:
         return found
 
     def writes(self) -> Iterator[Write]:
-        """Statements in order.  Raises `ProjectionFailed` for a value that its column can't hold."""
+        """Statements in order.  Raises `EventFault` for a value that its column can't hold."""
         for name, rows in self._tables.items():
+            for names, seqs, values in rows.said():
+                columns = [rows.table.columns[column] for column in names]
+                self._checked(name, columns, list(zip(*values, strict=True)), seqs=seqs)
             for shape, seqs, values in rows.groups():
                 if shape.kind is Kind.UPDATE and not shape.sets:
                     continue  # an update that sets nothing
                 columns = [rows.table.columns[column] for column in shape.columns]
                 arrays, count = self._checked(name, columns, list(zip(*values, strict=True)), seqs=seqs)
-                where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}`"
+                where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}` ({', '.join(shape.columns)})"
                 yield Write(self._statements[name].sql(shape), arrays, len(values), where, count)
 
     def _checked(
@@ -269,5 +290,5 @@ class RowChanges:
             if fault := first_fault(column, better):
                 index, reason = fault
                 where = f"{self._topic}, seq {seqs[index]}"
-                raise ProjectionFailed(f"{where}: table `{table}`, column `{column.name}`: {reason}")
+                raise EventFault(f"{where}: table `{table}`, column `{column.name}`: {reason}")
         return checked, count

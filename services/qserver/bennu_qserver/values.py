@@ -11,11 +11,11 @@ from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column
 from bennu.domain.projection import Value
 
 _KINDS: dict[str, type] = {TEXT: str, BIGINT: int, TIMESTAMP: int, BOOLEAN: bool, JSONB: str}
-LATEST_US = 253_402_300_799_999_999
+EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""From the year 1 to the end of the year 9999: what every client can read."""
 _RANGES = {
     BIGINT: (-(2**63), 2**63 - 1),
-    # From the year 1 to the end of the year 9999 in microseconds: what every client can read.
-    TIMESTAMP: (-62_135_596_800_000_000, LATEST_US),
+    TIMESTAMP: (EARLIEST_US, LATEST_US),
 }
 
 REPLACEMENT = "\ufffd"

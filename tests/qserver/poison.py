@@ -1,0 +1,197 @@
+"""Events that can't be projected, for tests: a projection that they poison, and what must become of them, as a fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from bank.v1.events_pb2 import AccountFrozen, Deposited
+from bennu.domain import BIGINT, JSONB, TEXT, Column, EventMeta, Projection, Rows, Table, projects
+from tests.qserver.loops import bank_with
+
+POISONS = ("null", "range", "json", "twice", "raise", "half")
+MENDED = frozenset({"null", "raise", "half", "twice"})
+"""What the mended rules can do."""
+
+CELLS = Table(
+    "cells",
+    key=("account",),
+    columns=(
+        Column("account", TEXT),
+        Column("total", BIGINT),
+        Column("note", TEXT),
+        Column("said", JSONB, nullable=True),
+    ),
+)
+STEPS = Table(
+    "steps",
+    key=("partition", "seq"),
+    columns=(Column("partition", BIGINT), Column("seq", BIGINT), Column("account", TEXT)),
+)
+
+
+class Cells(Projection):
+    """Shows deposits, whose transfer says what is wrong with them; nothing about freezing is of interest."""
+
+    name = "cells"
+    tables = (CELLS, STEPS)
+    mended: frozenset[str] = frozenset()
+
+    @projects
+    def deposited(self, event: Deposited, rows: Rows, meta: EventMeta) -> None:
+        """Each poison changes rows before it shows, which must not stay."""
+        cell, poison = {"account": event.account}, "" if event.transfer in self.mended else event.transfer
+        rows.append("steps", partition=meta.partition, seq=meta.seq, account=event.account)
+        rows.increment("cells", cell, total=event.amount_minor)
+        rows.upsert("cells", cell, note=f"{meta.seq} by {meta.actor} for {meta.command_id} at {meta.recorded_at_us}")
+        match poison:
+            case "null":
+                rows.upsert("cells", cell, note=None)
+            case "range":
+                rows.upsert("cells", cell, total=2**63)
+            case "json":
+                rows.upsert("cells", {"account": f"only {meta.partition} {meta.seq}"}, said="{")
+            case "twice":
+                rows.append("steps", partition=meta.partition, seq=meta.seq, account="again")
+            case "raise":
+                raise LookupError("no \0 idea \ud800")
+            case "half":
+                rows.update("steps", {"partition": meta.partition, "seq": meta.seq}, nothing=1)
+
+
+class MendedCells(Cells):
+    """The same tables, by rules of which some are mended."""
+
+    mended = MENDED
+
+
+APP, MENDED_APP = bank_with(Cells), bank_with(MendedCells)
+
+
+class Parked(NamedTuple):
+    """A dead letter, as far as it is compared."""
+
+    key: str
+    state: str
+    at_fault: bool
+    event: bytes
+
+
+class Said(NamedTuple):
+    """An event of the history."""
+
+    event: Deposited
+    note: str
+
+
+@dataclass
+class Spec:
+    """One partition's tables and dead letters, event by event."""
+
+    partition: int
+    mended: frozenset[str] = frozenset()
+    cells: dict[str, tuple[int, str]] = field(default_factory=dict)
+    steps: dict[int, str] = field(default_factory=dict)
+    letters: dict[int, Parked] = field(default_factory=dict)
+    history: dict[int, Said] = field(default_factory=dict)
+
+    def parked(self, key: str) -> list[int]:
+        """Numbers of its events that are parked, in order."""
+        return [seq for seq, letter in sorted(self.letters.items()) if (letter.key, letter.state) == (key, "parked")]
+
+    def parked_keys(self) -> list[str]:
+        """In an order that a seed repeats."""
+        return sorted({letter.key for letter in self.letters.values() if letter.state == "parked"})
+
+    def take(self, seq: int, said: Said) -> None:
+        """The next event."""
+        self.history[seq] = said
+        event = said.event
+        if self.parked(event.account):
+            self.letters[seq] = Parked(event.account, "parked", at_fault=False, event=event.SerializeToString())
+        elif self._at_fault(seq):
+            self.letters[seq] = Parked(event.account, "parked", at_fault=True, event=event.SerializeToString())
+        else:
+            self._apply(seq)
+
+    def retry(self, key: str) -> None:
+        """Its parked events, in order, up to one that is still at fault."""
+        for seq in self.parked(key):
+            if self._at_fault(seq):
+                self.letters[seq] = self.letters[seq]._replace(at_fault=True)
+                return
+            self.letters[seq] = self.letters[seq]._replace(state="applied")
+            self._apply(seq)
+
+    def discard(self, key: str) -> None:
+        """The event at fault, if there is one."""
+        first = self.parked(key)[0]
+        if self.letters[first].at_fault:
+            self.letters[first] = self.letters[first]._replace(state="discarded")
+
+    def _at_fault(self, seq: int) -> bool:
+        return self.history[seq].event.transfer not in ("", *self.mended)
+
+    def _apply(self, seq: int) -> None:
+        event, note = self.history[seq]
+        total, _ = self.cells.get(event.account, (0, ""))
+        self.cells[event.account] = (total + event.amount_minor, note)
+        self.steps[seq] = event.account
+
+
+def random_event(random: Random, partition: int, *, poison: float) -> Deposited | AccountFrozen:
+    """Of one of a few accounts."""
+    account = f"a{partition}-{random.randrange(6)}"
+    if random.random() < 0.2:
+        return AccountFrozen(account=account)
+    wrong = random.choice(POISONS) if random.random() < poison else ""
+    return Deposited(account=account, amount_minor=random.randrange(1000), transfer=wrong)
+
+
+def deposited(account: str, poison: str = "") -> Deposited:
+    """One that may be at fault."""
+    return Deposited(account=account, amount_minor=1, transfer=poison)
+
+
+Found = dict[str, dict[Any, Any]]
+
+
+def expected(specs: Sequence[Spec]) -> Found:
+    """What Postgres must hold."""
+    return {
+        "cells": {key: cell for spec in specs for key, cell in spec.cells.items()},
+        "steps": {(spec.partition, seq): key for spec in specs for seq, key in spec.steps.items()},
+        "letters": {(spec.partition, seq): letter for spec in specs for seq, letter in spec.letters.items()},
+    }
+
+
+async def found(connection: "asyncpg.Connection[asyncpg.Record]") -> Found:
+    """What it holds."""
+    letters = await connection.fetch("SELECT * FROM bennu.dead_letters WHERE aggregate = 'AccountRules'")
+    return {
+        "cells": {
+            row["account"]: (row["total"], row["note"]) for row in await connection.fetch("SELECT * FROM bank.cells")
+        },
+        "steps": {
+            (row["partition"], row["seq"]): row["account"] for row in await connection.fetch("SELECT * FROM bank.steps")
+        },
+        "letters": {
+            (row["partition"], row["seq"]): Parked(
+                row["key"], row["state"], at_fault=row["problem"] is not None, event=row["event"]
+            )
+            for row in letters
+        },
+    }
+
+
+WISH = """
+UPDATE bennu.dead_letters SET wish = $3, wished_by = 'operator', wished_reason = 'because'
+WHERE partition = $1 AND seq = $2 AND state = 'parked'
+"""
+
+
+async def wish(connection: "asyncpg.Connection[asyncpg.Record]", spec: Spec, *, key: str, what: str) -> None:
+    """An operator's, about a key: its first event stands for it."""
+    assert await connection.execute(WISH, spec.partition, spec.parked(key)[0], what) == "UPDATE 1"
