@@ -188,10 +188,12 @@ async def told(directory: Path, dsn: str) -> None:
         async with started(service), connected(dsn) as connection:
             await until(lambda: is_ready(service))
             await world.settled(connection)
-            await until(lambda: says(service, 'parked_events{app="bank",partition="0",projection="cells"} 3.0'))
-            assert await says(service, 'parked_keys{app="bank",partition="0",projection="cells"} 2.0')
-            assert await says(service, 'parked_total{app="bank",partition="0",projection="cells"} 3.0')
-            assert await says(service, 'parked_events{app="bank",partition="1",projection="cells"} 0.0')
+            await until(
+                lambda: says(service, 'parked_events{app="bank",generation="1",partition="0",projection="cells"} 3.0')
+            )
+            assert await says(service, 'parked_keys{app="bank",generation="1",partition="0",projection="cells"} 2.0')
+            assert await says(service, 'parked_total{app="bank",generation="1",partition="0",projection="cells"} 3.0')
+            assert await says(service, 'parked_events{app="bank",generation="1",partition="1",projection="cells"} 0.0')
             assert await is_ready(service)
             assert await asyncio.to_thread(service.stop) == 0
     (line,) = [line for line in service.lines() if "events are parked" in line]
