@@ -101,14 +101,15 @@ TEXTS = [
 async def read_back(dsn: str) -> None:
     """Sent as QServer sends them, and read as an array."""
     async with connected(dsn) as connection:
-        for kind, values in {
-            "text": TEXTS,
+        arrays: dict[str, list[Value]] = {
+            "text": [*TEXTS],
             "text ": [None, *TEXTS, None],
             "bigint": [0, -1, 2**63 - 1, -(2**63)],
             "bigint ": [None, 7],
             "boolean": [True, False, None],
             "jsonb": ['{"a": "b\\\\\\"c"}', "null", '["x, y"]'],
-        }.items():
+        }
+        for kind, values in arrays.items():
             assert await connection.fetchval(f"SELECT $1::text::{kind}[]", array_text(values)) == values, kind
 
 

@@ -21,8 +21,6 @@ class Work:
     rows: RowChanges
     position: Position
     """Where the projection stands once this is written."""
-    recorded_at_us: int = 0
-    """Journaled time of the last batch in it; 0 if there is none."""
     bytes: int = 0
     since_s: float = 0.0
     """Since when the first of its row changes waits, by the monotonic clock; 0: there is none."""

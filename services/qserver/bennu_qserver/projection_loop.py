@@ -26,6 +26,7 @@ from bennu_qserver import positions
 from bennu_qserver.database import Connection, Database, execute
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
+from bennu_qserver.lag import NO_LAG, Lag, Waiting
 from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S, TRANSACTION_CHANGES
 from bennu_qserver.pending import Pending
 from bennu_qserver.positions import Place
@@ -72,6 +73,7 @@ class ProjectionLoop:
         self._saved = Position(partition.topic)
         self._pending = self._new_pending()
         self._writing_since_s = 0.0
+        self._waiting = Waiting()
         outside.board.set(self.place, STARTING)
 
     async def run(self) -> NoReturn:
@@ -79,6 +81,7 @@ class ProjectionLoop:
         while True:
             self._saved = await self._outside.database.run(self._load)
             self._pending, self._writing_since_s = self._new_pending(), 0.0
+            self._waiting = Waiting()
             self._outside.board.set(self.place, FOLLOWING)
             logger.info("projecting", place=str(self.place), offset=self._saved.offset)
             try:
@@ -91,14 +94,22 @@ class ProjectionLoop:
             self._outside.board.set(self.place, STANDBY)
             await self._stand_by()
 
-    def sample(self, tail: int) -> None:
-        """Show how far the projection is behind a journal whose next offset is `tail`."""
+    def sample(self, tail: int) -> Lag:
+        """How far the projection is behind a journal whose next offset is `tail`; shown as metrics, too."""
         events = self._pending.work.position.next_seq - self._saved.next_seq
-        self._gauges.sampled(records=max(0, tail - self._saved.offset), events=events)
+        age_ms = self._waiting.age_ms(self._saved.offset, time.time())
+        lag = Lag(max(0, tail - self._saved.offset), events, age_ms)
+        self._gauges.sampled(lag)
+        return lag
 
     def stopped(self) -> None:
         """It is no longer this process's, which is behind with nothing of it."""
-        self._gauges.sampled(records=0, events=0)
+        self._gauges.sampled(NO_LAG)
+
+    @property
+    def projects(self) -> bool:
+        """Whether it moves the position, and stands by for nobody."""
+        return self._outside.board.projects(self.place)
 
     @property
     def waits_s(self) -> float:
@@ -135,7 +146,7 @@ class ProjectionLoop:
         elif verdict is Verdict.BATCH and isinstance(said, EventBatch):
             work = self._pending.work
             self._projection.apply(said, work.rows, partition=self._partition.number, where=where)
-            work.recorded_at_us = said.recorded_at_us
+            self._waiting.read(record.offset, said.recorded_at_us)
         self._pending.advanced(reader.position, size=len(record.body))
 
     def _check_partition(self, start: EpochStart, where: str) -> None:
