@@ -22,7 +22,7 @@ from bennu.log.port import Log, Record
 from bennu.ops.metrics import Metrics
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
-from bennu_qserver import positions
+from bennu_qserver import notices, positions
 from bennu_qserver.database import Connection, Database, execute
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
@@ -182,6 +182,7 @@ class ProjectionLoop:
             await positions.move(connection, self.place, old=self._saved, new=position)
             for write in writes:
                 await execute(connection, write)
+            await notices.tell(connection, self.place, writes, batch_no=position.batch_no)
 
         try:
             await self._outside.database.run(transaction)

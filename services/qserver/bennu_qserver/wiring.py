@@ -14,7 +14,7 @@ from bennu.ops.logs import open_log
 from bennu.ops.patience import Patience
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
-from bennu_qserver import positions, schema, status
+from bennu_qserver import positions, readers, schema, status
 from bennu_qserver.database import READY as POSTGRES
 from bennu_qserver.database import Database, open_database
 from bennu_qserver.dispatch import SAGAS, DeclaredProjection, compile_projections
@@ -62,6 +62,7 @@ async def _work(
     manager = Manager(worker, projections, partitions=count, means=means)
     await _migrate(settings, means.live.database, app=app)
     await manager.begin()
+    await means.live.database.run(partial(readers.grant, app=app))
     await _wait_for_log(partial(partition_count.check, log, app, count), readiness=running.readiness)
     for projection in projections:  # those of events come first: who makes them knows how many there are
         ask = log.create if settings.log_is_embedded and projection.journal == SAGAS else log.bounds
