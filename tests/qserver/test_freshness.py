@@ -21,6 +21,10 @@ from tests.qserver.serving import bank_world, connected, metrics, qserver, start
 
 TOPIC = "bank-events-0"
 LEDGER, COUNTS = Place("bank", "ledger", 1, 0), Place("bank", "counts", 1, 0)
+STATE = "UPDATE bennu.generations SET state = $2 WHERE projection = 'ledger' AND generation = $1"
+GENERATION = (
+    "INSERT INTO bennu.generations (app, projection, generation, state, declaration) VALUES ($1, $2, $3, $4, '')"
+)
 FRESHNESS = "SELECT lag_batches, lag_events, lag_ms, node FROM bennu.freshness WHERE projection = 'ledger'"
 
 
@@ -75,6 +79,7 @@ async def projected(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Recor
     await migrate(dsn)
     async with connected(dsn) as connection:
         for place, topic in ((LEDGER, TOPIC), (COUNTS, TOPIC), (Place("bank", "sagas", 1, 0), "bank-saga-0")):
+            await connection.execute(GENERATION, *place[:3], "live")
             await positions.load(connection, place, topic=topic, partitions=1)
         yield connection
 
@@ -110,14 +115,13 @@ def test_a_token_is_waited_for(database: str) -> None:
 async def of_generations(dsn: str) -> None:
     """Generation 2 is live and behind; 1 was."""
     async with projected(dsn) as connection:
+        await connection.execute(GENERATION, "bank", "ledger", 2, "building")
         await positions.load(connection, LEDGER._replace(generation=2), topic=TOPIC, partitions=1)
         await move(connection, LEDGER, 9)
         ask = "SELECT bennu.wait_for($1, 'ledger', 0)"
         assert await connection.fetchval(ask, f"{TOPIC}:9")
-        await connection.execute(
-            "INSERT INTO bennu.generations (app, projection, generation, state, declaration) "
-            "VALUES ('bank', 'ledger', 2, 'live', '')"
-        )
+        for generation, state in ((1, "previous"), (2, "live")):
+            await connection.execute(STATE, generation, state)
         assert not await connection.fetchval(ask, f"{TOPIC}:9")
 
 

@@ -17,9 +17,9 @@ CHANNEL_CHARACTERS = 63
 
 # What is written into a generation that nobody reads is no change.
 _TELL = """
-SELECT pg_notify(channel, $5) FROM unnest($4::text[]) AS channel WHERE $3 = coalesce((
-    SELECT generation FROM bennu.generations WHERE app = $1 AND projection = $2 AND state = 'live'
-), 1)
+SELECT pg_notify(channel, $5) FROM unnest($4::text[]) AS channel WHERE EXISTS (
+    SELECT FROM bennu.generations WHERE app = $1 AND projection = $2 AND generation = $3 AND state = 'live'
+)
 """
 
 

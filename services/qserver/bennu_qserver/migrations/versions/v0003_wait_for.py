@@ -43,13 +43,9 @@ BEGIN
     LOOP
         -- A statement of its own in a volatile function: READ COMMITTED gives it a new snapshot each time.
         SELECT count(*), count(*) FILTER (WHERE p.batch_no < parts[2]::bigint) INTO readers, behind
-        FROM bennu.positions p
-        WHERE p.topic = parts[1]
-          AND (wait_for.projection IS NULL OR p.projection = wait_for.projection)
-          AND p.generation = coalesce((
-              SELECT g.generation FROM bennu.generations g
-              WHERE g.app = p.app AND g.projection = p.projection AND g.state = 'live'
-          ), 1);
+        FROM bennu.positions p JOIN bennu.generations g USING (app, projection, generation)
+        WHERE p.topic = parts[1] AND g.state = 'live'
+          AND (wait_for.projection IS NULL OR p.projection = wait_for.projection);
         IF readers = 0 THEN
             RAISE invalid_parameter_value USING
                 MESSAGE = format('token %L is of journal %s, which %s',  wait_for.token, parts[1],
