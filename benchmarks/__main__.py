@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from benchmarks import commands, hot_partition, replay, sagas, snapshot
+from benchmarks import commands, hot_partition, projections, replay, sagas, snapshot
 from bennu.cli.told import run_told
 
 
@@ -18,6 +18,7 @@ def build() -> typer.Typer:
 
     app.command("commands")(commands.measure)
     app.command("hot-partition")(hot_partition.measure)
+    app.command("projections")(projections.measure)
     app.command("replay")(replay.measure)
     app.command("sagas")(sagas.measure)
     app.command("snapshot")(snapshot.measure)

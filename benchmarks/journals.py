@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from google.protobuf.message import Message
+
 from bank.app import app
 from bank.v1.events_pb2 import AccountOpened, Deposited
 from bennu.log.port import Log
@@ -16,6 +18,9 @@ BATCH = 1_000
 """Events a batch: about what a leader under load makes of its commands."""
 BEGAN_US = 1_720_000_000_000_000
 WEEK_MS = 7 * 24 * 3600 * 1000
+
+Event = tuple[str, bytes]
+"""Its type, and its bytes."""
 
 
 def blank_state() -> ReplicaState:
@@ -44,7 +49,7 @@ class Leader:
         for first in range(0, accounts, BATCH):
             numbers = range(first, min(first + BATCH, accounts))
             opened = [AccountOpened(account=name(n), owner=f"Owner {n}", currency="EUR") for n in numbers]
-            yield self._batch("AccountOpened", [each.SerializeToString() for each in opened])
+            yield self.batch([event_of(each) for each in opened])
 
     def depositing(self, events: int, *, accounts: int) -> Iterator[bytes]:
         """Batches of so many deposits, to all of these accounts alike."""
@@ -54,10 +59,12 @@ class Leader:
                 Deposited(account=name(n * 7919 % accounts), amount_minor=500, currency="EUR", balance_minor=n + 1000)
                 for n in numbers
             ]
-            yield self._batch("Deposited", [each.SerializeToString() for each in deposited])
+            yield self.batch([event_of(each) for each in deposited])
 
-    def _batch(self, event: str, events: Sequence[bytes]) -> bytes:
+    def batch(self, events: Sequence[Event], *, recorded_at_us: int = 0) -> bytes:
+        """The next batch, of as many commands as events; if no time is told, ten milliseconds after the last one."""
         last, count = self.position, len(events)
+        types = list(dict.fromkeys(kind for kind, _ in events))
         batch = EventBatch(
             format_version=FORMAT_VERSION,
             epoch=last.epoch,
@@ -65,8 +72,8 @@ class Leader:
             batch_no=last.batch_no + 1,
             first_seq=last.next_seq,
             prev_digest=last.digest,
-            recorded_at_us=BEGAN_US + last.batch_no * 10_000,
-            event_types=[f"bank.v1.{event}"],
+            recorded_at_us=recorded_at_us or BEGAN_US + last.batch_no * 10_000,
+            event_types=types,
             command_types=["bank.v1.Deposit"],
             origins=[Origin(actor="bench")],
             command_ids=[_uuid7(BEGAN_US // 1000 + last.batch_no * 10, self._commands + n) for n in range(count)],
@@ -74,8 +81,8 @@ class Leader:
             command_type_indexes=[0] * count,
             event_counts=[1] * count,
             outcomes=[0] * count,
-            event_type_indexes=[0] * count,
-            events=events,
+            event_type_indexes=[types.index(kind) for kind, _ in events],
+            events=[raw for _, raw in events],
         )
         self.fold.apply(batch, TOPIC)
         batch.state_digest = self.fold.digest()
@@ -88,6 +95,11 @@ class Leader:
             digest=digest_of(body),
         )
         return body
+
+
+def event_of(message: Message) -> Event:
+    """As it stands in a batch."""
+    return message.DESCRIPTOR.full_name, message.SerializeToString()
 
 
 async def write(log: Log, bodies: Iterator[bytes]) -> None:

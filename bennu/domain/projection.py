@@ -39,6 +39,9 @@ class Column:
     comment: str = ""
     formula: str = ""
     """SQL by which Postgres computes it from the row's other columns; no rule sets it then."""
+    scale: int = 0
+    """Of a `BIGINT` called `NAME_minor`: so many of its digits stand behind the point of the numeric column `NAME`,
+    which only the view has, behind it, for those who query."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self._conditions: dict[str, Condition] = {}
+        self._details: dict[str, object] = {}
         self._ready = asyncio.Event()
         self._update()
 
@@ -33,6 +34,10 @@ class Readiness:
         """It does not, and why; `reason` is shown to operators, so it holds no secret."""
         self._set(name, Condition(met=False, reason=reason))
 
+    def show(self, name: str, details: object) -> None:
+        """What `/readyz` shows beside a condition, whether it is met or not; as JSON, and without secrets."""
+        self._details[name] = details
+
     @property
     def ready(self) -> bool:
         return self._ready.is_set()
@@ -43,8 +48,12 @@ class Readiness:
 
     def report(self) -> dict[str, object]:
         """As `/readyz` shows it."""
-        conditions = {name: condition._asdict() for name, condition in sorted(self._conditions.items())}
+        conditions = {name: self._told(name, condition) for name, condition in sorted(self._conditions.items())}
         return {"ready": self.ready, "conditions": conditions}
+
+    def _told(self, name: str, condition: Condition) -> dict[str, object]:
+        details = {"details": self._details[name]} if name in self._details else {}
+        return condition._asdict() | details
 
     def _set(self, name: str, condition: Condition) -> None:
         if self._conditions.get(name) != condition:

@@ -1,12 +1,14 @@
 """What a column can't hold is found before Postgres is asked."""
 
+import asyncio
 import json
 
 import pytest
 
 from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column
 from bennu.domain.projection import Value
-from bennu_qserver.values import first_fault, mended, mended_text
+from bennu_qserver.values import array_text, first_fault, mended, mended_text
+from tests.qserver.serving import connected
 
 LATEST_US = 253_402_300_799_999_999
 EARLIEST_US = -62_135_596_800_000_000
@@ -77,3 +79,41 @@ def test_surrogates_in_two_halves_are_no_text() -> None:
     fault = first_fault(Column("c", TEXT), ["good", "\ud83d", "\ude00"])
     assert fault is not None
     assert fault[0] == 1
+
+
+TEXTS = [
+    "",
+    "plain",
+    'quoted "twice"',
+    "back\\slash",
+    "\\",
+    '"',
+    "{a,b}",
+    "NULL",
+    "null",
+    " space ",
+    "line\nbreak\t",
+    "Zoë 😀",
+    ",",
+]
+
+
+async def read_back(dsn: str) -> None:
+    """Sent as QServer sends them, and read as an array."""
+    async with connected(dsn) as connection:
+        arrays: dict[str, list[Value]] = {
+            "text": [*TEXTS],
+            "text ": [None, *TEXTS, None],
+            "bigint": [0, -1, 2**63 - 1, -(2**63)],
+            "bigint ": [None, 7],
+            "boolean": [True, False, None],
+            "jsonb": ['{"a": "b\\\\\\"c"}', "null", '["x, y"]'],
+        }
+        for kind, values in arrays.items():
+            assert await connection.fetchval(f"SELECT $1::text::{kind}[]", array_text(values)) == values, kind
+
+
+@pytest.mark.real
+def test_arrays_are_written_as_postgres_reads_them(database: str) -> None:
+    """Quotes, backslashes, braces, the word NULL and no value at all come through as they are."""
+    asyncio.run(read_back(database))

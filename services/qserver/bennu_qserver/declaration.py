@@ -23,5 +23,8 @@ def declaration_of(name: str, version: int, *, tables: Sequence[Table], handled:
 
 
 def _plain(table: Table) -> dict[str, object]:
-    columns = [(column.name, column.type, column.nullable, column.formula) for column in table.columns]
+    columns = [
+        (column.name, column.type, column.nullable, column.formula, *([column.scale] if column.scale else []))
+        for column in table.columns
+    ]
     return {"name": table.name, "columns": columns, "key": table.key, "indexes": table.indexes}

@@ -34,8 +34,6 @@ class Work:
     """All of it as it was read, and where: to be done again, event by event, if it can't be written as a whole."""
     spoilt: bool = False
     """A rule raised, so `rows` are no use: a part of an event's changes may be among them."""
-    recorded_at_us: int = 0
-    """Journaled time of the last batch in it; 0 if there is none."""
     bytes: int = 0
     events: int = 0
     since_s: float = 0.0
@@ -50,7 +48,6 @@ class Work:
 
     def take(self, batch: EventBatch, projection: CompiledProjection, *, partition: int, where: str) -> None:
         """Add a batch.  Raises `RecordBroken` for what can't be understood."""
-        self.recorded_at_us = batch.recorded_at_us
         self.batches.append((batch, where))
         if self.spoilt:
             self.events += len(batch.events)

@@ -26,6 +26,7 @@ from bennu_qserver import dead_letters, positions
 from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
+from bennu_qserver.lag import NO_LAG, Lag, Waiting
 from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S, TRANSACTION_CHANGES, WISH_POLL_S
 from bennu_qserver.parked import Parked, ParkedGauges
 from bennu_qserver.pending import Pending
@@ -74,6 +75,7 @@ class ProjectionLoop:
         self._writer = Writer(projection, self.place, database=outside.database, gauges=shown)
         self._pending = self._new_pending(self._writer.saved)
         self._writing_since_s = 0.0
+        self._waiting = Waiting()
         outside.board.set(self.place, STARTING)
 
     async def run(self) -> NoReturn:
@@ -82,6 +84,7 @@ class ProjectionLoop:
             position, parked = await self._outside.database.run(self._load)
             self._writer.begin(position, parked)
             self._pending, self._writing_since_s = self._new_pending(position), 0.0
+            self._waiting = Waiting()
             self._outside.board.set(self.place, FOLLOWING)
             logger.info("projecting", place=str(self.place), offset=position.offset, parked=parked.events)
             try:
@@ -97,14 +100,22 @@ class ProjectionLoop:
             self._outside.board.set(self.place, STANDBY)
             await self._stand_by()
 
-    def sample(self, tail: int) -> None:
-        """Show how far the projection is behind a journal whose next offset is `tail`."""
-        events = self._pending.work.position.next_seq - self._writer.saved.next_seq
-        self._gauges.sampled(records=max(0, tail - self._writer.saved.offset), events=events)
+    def sample(self, tail: int) -> Lag:
+        """How far the projection is behind a journal whose next offset is `tail`; shown as metrics, too."""
+        saved = self._writer.saved
+        events = self._pending.work.position.next_seq - saved.next_seq
+        lag = Lag(max(0, tail - saved.offset), events, self._waiting.age_ms(saved.offset, time.time()))
+        self._gauges.sampled(lag)
+        return lag
 
     def stopped(self) -> None:
         """It is no longer this process's, which is behind with nothing of it."""
-        self._gauges.sampled(records=0, events=0)
+        self._gauges.sampled(NO_LAG)
+
+    @property
+    def projects(self) -> bool:
+        """Whether it moves the position, and stands by for nobody."""
+        return self._outside.board.projects(self.place)
 
     @property
     def waits_s(self) -> float:
@@ -139,6 +150,7 @@ class ProjectionLoop:
             self._check_partition(said, where)
         elif verdict is Verdict.BATCH and isinstance(said, EventBatch):
             self._pending.work.take(said, self._projection, partition=self._partition.number, where=where)
+            self._waiting.read(record.offset, said.recorded_at_us)
         self._pending.advanced(reader.position, size=len(record.body))
 
     def _check_partition(self, start: EpochStart, where: str) -> None:

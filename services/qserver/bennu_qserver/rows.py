@@ -24,6 +24,8 @@ class Write(NamedTuple):
     sql: str
     arrays: Sequence[Sequence[Value]]
     rows: int
+    table: str
+    """As declared."""
     where: str
     """Topic, events, table and columns, for messages."""
     mended: int = 0
@@ -275,7 +277,7 @@ class RowChanges:
                 columns = [rows.table.columns[column] for column in shape.columns]
                 arrays, count = self._checked(name, columns, list(zip(*values, strict=True)), seqs=seqs)
                 where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}` ({', '.join(shape.columns)})"
-                yield Write(self._statements[name].sql(shape), arrays, len(values), where, count)
+                yield Write(self._statements[name].sql(shape), arrays, len(values), name, where, count)
 
     def _checked(
         self, table: str, columns: Sequence[Column], arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]

@@ -1,7 +1,7 @@
 """The SQL of row changes: a few statements a table, each taking one array a column.
 
-A `timestamptz` travels as an array of microseconds and becomes a time in Postgres: exact, and without a Python object
-for each value.
+An array travels as the text of one, see `values.array_text`; a `timestamptz` as microseconds, which become a time in
+Postgres: exact, and without a Python object for each value.
 """
 
 from enum import Enum
@@ -64,7 +64,7 @@ class Statement:
         return f"DO UPDATE SET {', '.join(sets)}" if sets else "DO NOTHING"
 
     def _source(self, shape: Shape) -> str:
-        arrays = ", ".join(f"${n}::{self._array_type(name)}[]" for n, name in enumerate(shape.columns, 1))
+        arrays = ", ".join(f"${n}::text::{self._array_type(name)}[]" for n, name in enumerate(shape.columns, 1))
         return f"unnest({arrays}) AS s({_names(shape.columns)})"
 
     def _array_type(self, name: str) -> str:

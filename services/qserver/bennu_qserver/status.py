@@ -1,10 +1,10 @@
 """What operators see of the projections: metrics, and the condition `projections` of `/readyz`."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bennu.ops.metrics import SECONDS, SIZES, Metrics
 from bennu.ops.readiness import Readiness
+from bennu_qserver.lag import Lag
 from bennu_qserver.pending import Work
 from bennu_qserver.positions import Place
 from bennu_qserver.rows import Write
@@ -25,7 +25,7 @@ class Gauges:
         )
         self._lag_events = metrics.gauge("bennu_qserver_lag_events", "Events read but not yet written.", **labels)
         self._lag_seconds = metrics.gauge(
-            "bennu_qserver_lag_seconds", "Age of the last batch projected while others wait, else 0.", **labels
+            "bennu_qserver_lag_seconds", "Age of the first batch that was read and is not projected.", **labels
         )
         self._offset = metrics.gauge("bennu_qserver_position_offset", "Offset below which all is projected.", **labels)
         self._events = metrics.counter("bennu_qserver_events_total", "Events projected.", **labels)
@@ -43,7 +43,6 @@ class Gauges:
             "bennu_qserver_transaction_seconds", "Time a transaction takes.", buckets=SECONDS, **labels
         )
         self.moved = metrics.counter("bennu_qserver_position_moved_total", "Meetings with another projector.", **labels)
-        self._recorded_at_us = 0
 
     def committed(self, work: Work, writes: Sequence[Write], *, events: int, seconds: float) -> None:
         """A transaction is in."""
@@ -55,14 +54,12 @@ class Gauges:
         self._transactions.inc()
         self._sizes.observe(rows)
         self._seconds.observe(seconds)
-        self._recorded_at_us = work.recorded_at_us or self._recorded_at_us
 
-    def sampled(self, *, records: int, events: int) -> None:
+    def sampled(self, lag: Lag) -> None:
         """How far it is behind."""
-        self._lag_batches.set(records)
-        self._lag_events.set(events)
-        behind_since_us = self._recorded_at_us if records else 0
-        self._lag_seconds.set(max(0.0, time.time() - behind_since_us / 1e6) if behind_since_us else 0.0)
+        self._lag_batches.set(lag.batches)
+        self._lag_events.set(lag.events)
+        self._lag_seconds.set(lag.ms / 1000)
 
 
 class Board:
@@ -95,3 +92,11 @@ class Board:
             self._readiness.unmet(READY, "; ".join(problems))
         else:
             self._readiness.met(READY)
+
+    def projects(self, place: Place) -> bool:
+        """Whether this process moves the position."""
+        return self._states.get(place) == FOLLOWING
+
+    def show(self, lags: Mapping[Place, Lag]) -> None:
+        """How far each projection is behind."""
+        self._readiness.show(READY, {str(place): lag._asdict() for place, lag in sorted(lags.items())})

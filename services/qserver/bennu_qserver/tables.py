@@ -5,8 +5,10 @@ rebuild can fill the next generation beside the live one and then switch the vie
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
 
 from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
 from bennu.errors import BadSettings
@@ -16,6 +18,8 @@ ZEROS: dict[str, str | int | bool] = {TEXT: "", BIGINT: 0, TIMESTAMP: 0, BOOLEAN
 
 CATALOG_NAMES = {TIMESTAMP: "timestamp with time zone"}
 _DEFAULTS = {TEXT: "''", BIGINT: "0", TIMESTAMP: "'epoch'", BOOLEAN: "false", JSONB: "'null'"}
+MINOR = "_minor"
+MAX_SCALE = 18
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _TAKEN_SCHEMAS = frozenset({"bennu", "public", "information_schema"})
 
@@ -70,6 +74,11 @@ class StoredTable:
         return None if column.nullable else ZEROS[column.type]
 
 
+def scaled_name(column: Column) -> str:
+    """What the view calls the numeric column beside this one."""
+    return column.name.removesuffix(MINOR)
+
+
 def check_schema(name: str) -> None:
     """Raise `BadSettings` unless an app of this name can have its schema."""
     if not _NAME.fullmatch(name) or name.startswith("pg_") or name in _TAKEN_SCHEMAS:
@@ -88,11 +97,21 @@ def check_table(table: Table, where: str) -> None:
     for column in table.columns:
         if column.type not in ZEROS:
             raise BadSettings(f"{where}: column `{column.name}` has type {column.type}; known are {', '.join(ZEROS)}")
+        _check_scale(column, columns, f"{where}: column `{column.name}`")
     for name in (*table.key, *(name for index in table.indexes for name in index)):
         if name not in columns:
             raise BadSettings(f"{where}: key or index names `{name}`, which is no column")
     if not table.key or any(columns[name].nullable or columns[name].formula for name in table.key):
         raise BadSettings(f"{where}: it needs a key, of columns that are neither nullable nor computed")
+
+
+def _check_scale(column: Column, names: Container[str], where: str) -> None:
+    if not column.scale:
+        return
+    if column.type != BIGINT or not column.name.endswith(MINOR) or not 0 < column.scale <= MAX_SCALE:
+        raise BadSettings(f"{where}: a scale, of 1 to {MAX_SCALE}, is for a {BIGINT} that is called NAME{MINOR}")
+    if not scaled_name(column) or scaled_name(column) in names:
+        raise BadSettings(f"{where}: its numeric column would be called `{scaled_name(column)}`, which can't be")
 
 
 def create_statements(table: StoredTable) -> Iterator[str]:
@@ -112,16 +131,37 @@ def adorn_statements(table: StoredTable) -> Iterator[str]:
     yield f"COMMENT ON TABLE {table.sql} IS {literal(table.declared.comment)}"
 
 
+class Shown(NamedTuple):
+    """A column of a view."""
+
+    name: str
+    type: str
+    """As the catalog calls it."""
+    comment: str
+    sql: str
+
+
+def shown_columns(table: StoredTable) -> Iterator[Shown]:
+    """Those of the table, each numeric one behind that of its minor units: so a column may be added at the end."""
+    for column in table.declared.columns:
+        kind = CATALOG_NAMES.get(column.type, column.type)
+        yield Shown(column.name, kind, column.comment, quoted(column.name))
+        if column.scale:
+            name, comment = scaled_name(column), f"{column.name} with {column.scale} digits behind the point"
+            factor = f"{Decimal(1).scaleb(-column.scale):f}"  # a quotient would have twenty digits
+            yield Shown(name, "numeric", comment, f"{quoted(column.name)} * {factor} AS {quoted(name)}")
+
+
 def view_statements(table: StoredTable, options: Sequence[str] = ()) -> Iterator[str]:
     """The view of a generation, in place of that of another one, with the same comments.
 
     `options` are those of a view that is there, as Postgres keeps them: without them they would be lost.
     """
-    columns = ", ".join(quoted(column.name) for column in table.declared.columns)
+    columns = ", ".join(shown.sql for shown in shown_columns(table))
     kept = f" WITH ({', '.join(options)})" if options else ""
     yield f"CREATE OR REPLACE VIEW {table.view_sql}{kept} AS SELECT {columns} FROM {table.sql}"  # noqa: S608 - names were checked
-    for column in table.declared.columns:
-        yield f"COMMENT ON COLUMN {table.view_sql}.{quoted(column.name)} IS {literal(column.comment)}"
+    for shown in shown_columns(table):
+        yield f"COMMENT ON COLUMN {table.view_sql}.{quoted(shown.name)} IS {literal(shown.comment)}"
     yield f"COMMENT ON VIEW {table.view_sql} IS {literal(table.declared.comment)}"
 
 

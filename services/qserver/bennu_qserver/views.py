@@ -11,7 +11,7 @@ from asyncpg import exceptions as pg
 
 from bennu_qserver.database import Connection
 from bennu_qserver.errors import ProjectionFailed
-from bennu_qserver.tables import CATALOG_NAMES, StoredTable, quoted, view_statements
+from bennu_qserver.tables import StoredTable, quoted, shown_columns, view_statements
 
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod) AS type FROM pg_attribute
@@ -71,7 +71,7 @@ async def show(connection: Connection, change: Change) -> None:
 async def _fault(connection: Connection, table: StoredTable) -> str:
     """What of the view's columns can't be changed while it stands; empty if nothing."""
     found = [(row["attname"], row["type"]) for row in await connection.fetch(_COLUMNS, table.view_sql)]
-    wanted = [(column.name, CATALOG_NAMES.get(column.type, column.type)) for column in table.declared.columns]
+    wanted = [(column.name, column.type) for column in shown_columns(table)]
     for number, (name, kind) in enumerate(found):
         if number >= len(wanted) or wanted[number] != (name, kind):
             instead = " ".join(wanted[number]) if number < len(wanted) else "nothing"

@@ -14,13 +14,16 @@ from bennu.ops.logs import open_log
 from bennu.ops.patience import Patience
 from bennu.ops.readiness import Readiness
 from bennu.ops.run import Running
-from bennu_qserver import positions, schema, status
+from bennu_qserver import positions, readers, schema, status
 from bennu_qserver.database import READY as POSTGRES
 from bennu_qserver.database import Database, open_database
 from bennu_qserver.dispatch import SAGAS, DeclaredProjection, compile_projections
+from bennu_qserver.freshness import Freshness
 from bennu_qserver.generations import Worker
+from bennu_qserver.lag import Lag
 from bennu_qserver.limits import BUILDING_CHANGES, LAG_SAMPLE_S, STOP_S
 from bennu_qserver.manager import Manager, Means
+from bennu_qserver.positions import Place
 from bennu_qserver.projection_loop import Outside
 from bennu_qserver.settings import QServerSettings
 from bennu_qserver.status import Board
@@ -59,15 +62,18 @@ async def _work(
     manager = Manager(worker, projections, partitions=count, means=means)
     await _migrate(settings, means.live.database, app=app)
     await manager.begin()
+    await means.live.database.run(partial(readers.grant, app=app))
     await _wait_for_log(partial(partition_count.check, log, app, count), readiness=running.readiness)
     for projection in projections:  # those of events come first: who makes them knows how many there are
         ask = log.create if settings.log_is_embedded and projection.journal == SAGAS else log.bounds
         for number in range(count):
             await _wait_for_log(partial(ask, f"{app}-{projection.journal}-{number}"), readiness=running.readiness)
     async with asyncio.TaskGroup() as group:
+        freshness = Freshness(settings.node, means.live.board)
         group.create_task(manager.run())
         group.create_task(means.live.database.watch())
-        group.create_task(_sample(log, manager, readiness=running.readiness))
+        group.create_task(freshness.write_always(means.live.database))
+        group.create_task(_sample(log, manager, freshness, readiness=running.readiness))
 
 
 async def _migrate(settings: QServerSettings, database: Database, *, app: str) -> None:
@@ -93,19 +99,18 @@ async def _wait_for_log(ask: Callable[[], Awaitable[object]], *, readiness: Read
             return
 
 
-async def _sample(log: Log, manager: Manager, *, readiness: Readiness) -> None:
+async def _sample(log: Log, manager: Manager, freshness: Freshness, *, readiness: Readiness) -> None:
     """Keep the lags, and the condition of the log, up to date.  Raises `TopicMissing`."""
     while True:
-        loops = manager.loops
+        loops, lags = manager.loops, dict[Place, Lag]()
         for topic in dict.fromkeys(loop.topic for loop in loops):
             try:
                 _, tail = await log.bounds(topic)
             except Unavailable as problem:
                 readiness.unmet(LOG, str(problem))
                 break
-            for loop in loops:
-                if loop.topic == topic:
-                    loop.sample(tail)
+            lags |= {loop.place: loop.sample(tail) for loop in loops if loop.topic == topic and loop.projects}
         else:
             readiness.met(LOG)
+            freshness.sampled(lags)
         await asyncio.sleep(LAG_SAMPLE_S)

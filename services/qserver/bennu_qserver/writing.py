@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from bennu.replica.journal import Position
-from bennu_qserver import dead_letters, positions
+from bennu_qserver import dead_letters, notices, positions
 from bennu_qserver.database import Connection, Database, execute
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import EventFault, PositionMoved
@@ -101,6 +101,7 @@ class Writer:
             await self._park_more(connection, letters)
             for write in writes:
                 await execute(connection, write)
+            await notices.tell(connection, self._place, writes, batch_no=work.position.batch_no)
             return self.parked
 
         try:
@@ -130,6 +131,7 @@ class Writer:
             trial = Trial(connection, self._new_rows, parked.last_seqs)
             await trial.take(events)
             await dead_letters.park(connection, self._place, trial.letters)
+            await notices.tell(connection, self._place, trial.writes, batch_no=work.position.batch_no)
             parked.put(trial.letters)
             done = Done(trial.writes, trial.letters, parked)
             return parked
@@ -148,6 +150,7 @@ class Writer:
         applied = [one.meta.seq for one in kept if one.meta.seq not in still]
         failed = [letter for letter in trial.letters if letter.problem is not None]
         await dead_letters.retried(connection, place, applied=applied, failed=failed)
+        await notices.tell(connection, place, trial.writes, batch_no=self.saved.batch_no)
         self._wished = {"discarded": discarded, "applied": len(applied), "still_at_fault": len(failed)}
         return await dead_letters.load(connection, place)
 
