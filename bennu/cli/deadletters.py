@@ -121,13 +121,15 @@ def retry(  # noqa: PLR0913  each is a flag
 ) -> None:
     """Apply parked events again, in order, by the rules as they are now: of each key up to one that still fails."""
     wanted, by = _meant(place, key, everything=everything), _by(actor, reason)
-    rows = asyncio.run(_first_of_keys(wanted, config))
+    rows = _without_wish(asyncio.run(_first_of_keys(wanted, config)))
     if not rows:
         raise Refused("nothing is parked there")
     if dry_run:
         _would_begin(rows, "retry")
         return
     became = asyncio.run(_carried_out(rows, Wish("retry", *by), wait_s, config=config))
+    if gone := len(rows) - len(became):
+        raise StillParked(f"{gone} of {len(rows)} keys are there no more: their generation was dropped meanwhile")
     if left := sum(row["parked"] > 0 for row in became):
         raise StillParked(f"{left} of {len(rows)} keys have events that are still parked: see above")
 
@@ -147,7 +149,7 @@ def discard(  # noqa: PLR0913  each is a flag
 ) -> None:
     """Leave events at fault out of the tables, for good; those behind them wait for `retry`."""
     wanted, by = _meant(place, key, everything=everything), _by(actor, reason)
-    firsts = asyncio.run(_first_of_keys(wanted, config))
+    firsts = _without_wish(asyncio.run(_first_of_keys(wanted, config)))
     rows = [row for row in firsts if row["problem"] and wanted.seq in (-1, row["seq"])]
     if not rows:
         raise Refused(
@@ -181,6 +183,16 @@ def _by(actor: str, reason: str) -> tuple[str, str]:
     if not reason.strip():
         raise typer.BadParameter("a decision has a reason; this one is empty", param_hint="--reason")
     return actor or getpass.getuser(), reason
+
+
+def _without_wish(rows: Sequence[Row]) -> Sequence[Row]:
+    """Those of which nothing is wished yet: of a generation that nobody projects, wishes wait."""
+    free = [row for row in rows if row["wish"] is None]
+    if rows and not free:
+        raise Refused("somebody's wish is still open about all that is parked there: `bennu deadletters list` shows it")
+    if left := len(rows) - len(free):
+        typer.echo(f"left out: {left} keys about which somebody's wish is still open", err=True)
+    return free
 
 
 def _would_begin(rows: Sequence[Row], what: str) -> None:

@@ -210,7 +210,8 @@ async def _follow(desk: Desk, row: Row, wanted: str, *, for_s: float) -> None:
             raise NotPossible(f"{name}: it is {state}")
         rows = await desk.rows(row.projection)
         now = next((each for each in rows if each.generation == row.generation), row)
-        if now.problem and not waits(now):
+        ending = wanted in (CANCELLED, DROPPED)  # for which no problem that was there is a reason
+        if now.problem and not waits(now) and not (ending and now.problem == row.problem):
             raise NotPossible(f"{name}: {now.problem}")
         if time.monotonic() > until_s:
             _give_up(name, now, workers=list(await desk.workers()))

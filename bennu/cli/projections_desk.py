@@ -38,7 +38,8 @@ SELECT $1, $2, max(generation) + 1, 'building', $3, $4, $5, $6 FROM bennu.genera
 RETURNING generation
 """
 _WISH = """
-UPDATE bennu.generations SET wish = $4, asked_by = $5, reason = $6, problem = NULL
+UPDATE bennu.generations SET wish = $4, asked_by = $5, reason = $6,
+    problem = CASE WHEN problem ~ '^(switch|drop|cancel): ' THEN NULL ELSE problem END
 WHERE app = $1 AND projection = $2 AND generation = $3 AND state = $7
 """
 _PAUSE = """

@@ -10,7 +10,7 @@ from bank.v1.events_pb2 import AccountOpened
 from bennu.domain import EventMeta, Rows, projects
 from bennu.errors import BadSettings, OffsetGone
 from bennu.log.port import Log, Record
-from bennu.ops.generations import CANCEL, CANCELLED, LIVE
+from bennu.ops.generations import BUILDING, CANCEL, CANCELLED, LIVE, SWITCH
 from bennu_qserver import parked
 from tests.journal_writer import Entry
 from tests.qserver.loops import bank_with
@@ -196,6 +196,36 @@ async def of_faulty_rules(dsn: str) -> None:
             await operator.wish(2, CANCEL)
             await operator.come(2, CANCELLED)
             assert one.places == {("marks", 1, 0)}
+
+
+async def of_a_fault(dsn: str) -> None:
+    """The new rules raise on an old event; the generation is switched to once somebody has decided about it."""
+    journals = Journals(seed=66)
+    await journals.begin()
+    await journals.write(2)
+    await journals.writers[0].batch([Entry("open", [AccountOpened(account="a", currency="EUR")])], recorded_at_us=9)
+    async with connected(dsn) as connection:
+        operator = Operator(connection)
+        async with (
+            managed(journals.log, dsn, MARKS),
+            managed(journals.log, dsn, bank_with(Picky), node="two"),
+        ):
+            await until(lambda: both(operator))
+            await operator.rebuild(like="two")
+
+            async def is_refused() -> bool:
+                return "events of 1 aggregates are parked in generation 2" in await operator.problem(2)
+
+            await until(is_refused)
+            assert await operator.states() == {1: LIVE, 2: BUILDING}
+            await connection.execute("UPDATE bennu.dead_letters SET state = 'discarded'")
+            await operator.wish(2, SWITCH)
+            await operator.come(2, LIVE)
+
+
+def test_a_generation_that_shows_less_is_not_switched_to(database: str) -> None:
+    """Parked events would be missing from what people read: it says so, and waits for a decision."""
+    asyncio.run(of_a_fault(database))
 
 
 def test_rules_that_fail_everywhere_stop_their_generation_alone(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

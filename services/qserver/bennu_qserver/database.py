@@ -75,8 +75,8 @@ class Database:
                 result = await attempt()
             except MISTAKEN as error:
                 raise BadSettings(f"postgres: {error}") from error
-            except AWAY as error:
-                if _cancelled():  # and rolling back failed, whose error has taken the place of the cancellation
+            except (*AWAY, pg.ProgramLimitExceededError) as error:  # outside a row: the queue of notices is full
+                if is_cancelled():  # and rolling back failed, whose error has taken the place of the cancellation
                     raise asyncio.CancelledError from error
                 if isinstance(error, ValueError):  # a value that the driver can't encode
                     raise ProjectionFailed(f"no value for Postgres: {error}") from error
@@ -90,7 +90,8 @@ class Database:
                 return result
 
 
-def _cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether this task was told to end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

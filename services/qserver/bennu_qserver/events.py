@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from bennu.domain import App, EventMeta
 from bennu.domain.messages import key_of
@@ -17,7 +17,16 @@ from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.values import mended_text
 
-RULE_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+RULE_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    DecodeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What a faulty rule raises; anything else is no fault of the event's."""
 
 SAGA = "saga"

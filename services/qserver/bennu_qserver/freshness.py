@@ -15,6 +15,8 @@ INSERT INTO bennu.freshness AS f (app, projection, generation, partition, node, 
 SELECT s.app, s.projection, s.generation, s.partition, $5, s.lag_batches, s.lag_events, s.lag_ms
 FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $6::bigint[], $7::bigint[], $8::bigint[])
     AS s (app, projection, generation, partition, lag_batches, lag_events, lag_ms)
+-- A generation that was dropped in this second has no position any more.
+JOIN bennu.positions USING (app, projection, generation, partition)
 ORDER BY s.app, s.projection, s.generation, s.partition
 ON CONFLICT (app, projection, generation, partition) DO UPDATE
 SET node = excluded.node, lag_batches = excluded.lag_batches, lag_events = excluded.lag_events,

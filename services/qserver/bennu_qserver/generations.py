@@ -22,6 +22,7 @@ SELECT json_agg(
 )
 FROM bennu.generations WHERE app = $1 AND state IN ({_STATES})
 """  # noqa: S608 - made of constants
+_PAUSED = "SELECT projection FROM bennu.projections WHERE app = $1 AND paused_by IS NOT NULL"
 _LOOK = f"""
 WITH mine AS (
     INSERT INTO bennu.workers AS w (app, node, life, declarations) VALUES ($1, $2, $3, $4)
@@ -34,7 +35,7 @@ SELECT
     (SELECT seen_at FROM bennu.workers WHERE app = $1 AND node = $2) AS seen_before,
     EXISTS (SELECT FROM bennu.workers WHERE app = $1 AND node = $2 AND life = $3 AND NOT {_FRESH}) AS was_away,
     (SELECT json_object_agg(node, declarations) FROM bennu.workers WHERE app = $1 AND {_FRESH}) AS workers,
-    (SELECT json_agg(projection) FROM bennu.projections WHERE app = $1 AND paused_by IS NOT NULL) AS paused,
+    (SELECT json_agg(projection) FROM ({_PAUSED}) AS p) AS paused,
     ({_ROWS}) AS generations
 """  # noqa: S608 - made of constants
 _LEAVE = "DELETE FROM bennu.workers WHERE app = $1 AND node = $2 AND life = $3"
@@ -115,6 +116,11 @@ async def look(connection: Connection, worker: Worker) -> Seen:
         frozenset(json.loads(row["paused"] or "[]")),
         _generations(worker.app, row["generations"]),
     )
+
+
+async def paused(connection: Connection, app: str) -> frozenset[str]:
+    """Names of the projections that are."""
+    return frozenset(row["projection"] for row in await connection.fetch(_PAUSED, app))
 
 
 async def kept(connection: Connection, app: str) -> tuple[Generation, ...]:

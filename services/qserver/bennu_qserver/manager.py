@@ -87,8 +87,10 @@ class Manager:
 
             await database.run(begin)
         await database.run(lambda connection: generations.forget(connection, self._worker.app))
-        for generation in await database.run(lambda connection: generations.kept(connection, self._worker.app)):
-            if generation.state == LIVE:
+        app = self._worker.app
+        paused = await database.run(lambda connection: generations.paused(connection, app))
+        for generation in await database.run(lambda connection: generations.kept(connection, app)):
+            if generation.state == LIVE and generation.key.projection not in paused:  # whoever pauses may hold locks
                 await self._prepare(generation)
 
     async def run(self) -> NoReturn:
@@ -119,16 +121,22 @@ class Manager:
             return False
         self._others_seen = None
         self._looks += 1
-        # Who joins lets the others see it first, so that they have stopped what it starts; who was away looks again.
-        alone = len(seen.workers) == 1
-        return alone or not (self._looks == 1 or seen.was_away)
+        # Who joins lets the others see it first, so that they have stopped what it starts; who was away looks again,
+        # also where it seems to be alone: the others may have been away as long.
+        return not seen.was_away and (self._looks > 1 or len(seen.workers) == 1)
 
     # --- what there is to do
 
     async def _follow(self, seen: Seen, group: asyncio.TaskGroup) -> None:
         share = share_of(self._worker.node, seen, partitions=self._partitions)
         wanted = await self._wanted(share)
-        await self._stop([place for place, running in self._running.items() if wanted.get(place) != running.is_live])
+        await self._stop(
+            [
+                place
+                for place, running in self._running.items()
+                if wanted.get(place) != running.is_live or running.task.done()
+            ]
+        )
         for place, is_live in wanted.items():
             if place not in self._running:
                 self._start(place, group, is_live=is_live)
@@ -142,8 +150,9 @@ class Manager:
         for place, generation in share.loops.items():
             if generation.key not in self._prepared:
                 await self._prepare(generation)
-            if self._compiled(generation.key) is not None and place not in self._failed:
-                wanted[place] = generation.state == LIVE
+            is_live = generation.state == LIVE
+            if self._compiled(generation.key) is not None and (is_live or place not in self._failed):
+                wanted[place] = is_live
         return wanted
 
     def _reasons(self, seen: Seen) -> list[str]:
@@ -197,7 +206,7 @@ class Manager:
             await loop.run()
         except* GenerationGone as gone:
             logger.info("a generation is gone", reason=str(gone.exceptions[0]))
-        except* Final as problems:
+        except* Exception as problems:  # whatever the rules of a generation that nobody reads raise
             if is_live:
                 raise
             await self._fail(loop.place, first_of(problems))

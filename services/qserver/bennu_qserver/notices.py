@@ -23,11 +23,22 @@ SELECT pg_notify(channel, $5) FROM unnest($4::text[]) AS channel WHERE EXISTS (
 """
 
 
+def channel_of(app: str, table: str) -> str:
+    """Where changes of a table are told."""
+    return f"{app}_{table}"[:CHANNEL_CHARACTERS]
+
+
+async def tell_switched(connection: Connection, app: str, tables: Sequence[str], *, generation: int) -> None:
+    """Notify of tables that are shown as another generation has them."""
+    for table in dict.fromkeys(tables):
+        payload = json.dumps({"generation": generation})
+        await connection.execute("SELECT pg_notify($1, $2)", channel_of(app, table), payload)
+
+
 async def tell(connection: Connection, place: Place, writes: Sequence[Write], *, batch_no: int) -> None:
     """Notify of the tables that were written, up to this batch."""
     if writes:
-        channels = [
-            f"{place.app}_{table}"[:CHANNEL_CHARACTERS] for table in dict.fromkeys(write.table for write in writes)
-        ]
+        tables = dict.fromkeys(write.table for write in writes)
+        channels = [channel_of(place.app, table) for table in tables]
         payload = json.dumps({"partition": place.partition, "batch_no": batch_no})
         await connection.execute(_TELL, place.app, place.projection, place.generation, channels, payload)

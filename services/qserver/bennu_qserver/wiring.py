@@ -108,6 +108,7 @@ async def _sample(log: Log, manager: Manager, freshness: Freshness, *, readiness
                 _, tail = await log.bounds(topic)
             except Unavailable as problem:
                 readiness.unmet(LOG, str(problem))
+                freshness.sampled({})  # it can't be said, and what was said before grows old
                 break
             lags |= {loop.place: loop.sample(tail) for loop in loops if loop.topic == topic and loop.projects}
         else:

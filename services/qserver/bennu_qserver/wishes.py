@@ -12,10 +12,10 @@ from typing import NamedTuple
 from asyncpg import exceptions as pg
 
 from bennu.ops.generations import BUILDING, CANCEL, CANCELLED, DROP, DROPPED, KEPT, LIVE, PREVIOUS, REPLACE, SWITCH
-from bennu_qserver import views
+from bennu_qserver import notices, readers, views
 from bennu_qserver.database import Connection
 from bennu_qserver.dispatch import CompiledProjection
-from bennu_qserver.errors import NotYet
+from bennu_qserver.errors import NotYet, ProjectionFailed
 from bennu_qserver.generations import Key
 from bennu_qserver.limits import LEVEL_POLL_S, LEVEL_S, WISH_LOCK_MS
 from bennu_qserver.tables import quoted
@@ -30,6 +30,13 @@ WHERE app = $1 AND projection = $2 AND state = ANY($3) ORDER BY generation FOR U
 """
 _KEY = "app = $1 AND projection = $2 AND generation = $3"
 _POSITIONS = f"SELECT partition, partitions, log_offset FROM bennu.positions WHERE {_KEY} ORDER BY partition"  # noqa: S608 - constants
+_PARKED_KEYS = "SELECT partition, aggregate, key FROM bennu.dead_letters WHERE state = 'parked'"
+_PARKED_MORE = f"""
+SELECT count(*) FROM (
+    {_PARKED_KEYS} AND {_KEY}
+    EXCEPT {_PARKED_KEYS} AND app = $1 AND projection = $2 AND generation = $4
+) AS more
+"""  # noqa: S608
 _LIVE = f"SELECT generation FROM bennu.generations WHERE app = $1 AND projection = $2 AND state = '{LIVE}'"  # noqa: S608
 _BECOME = f"""
 UPDATE bennu.generations SET state = $4, wish = NULL, problem = NULL, changed_at = now() WHERE {_KEY}
@@ -64,11 +71,16 @@ async def switch(connection: Connection, target: CompiledProjection) -> bool:
         if mine is None or mine is live or mine.wish not in (SWITCH, REPLACE):
             return False
         await _level(connection, key, live_key)
+        await connection.fetch(f"{_POSITIONS} FOR UPDATE", *key)  # what it writes after this is written as live
+        await _check_parked(connection, key, live_key)
         declared = {table.declared.name for table in target.tables}
         gone = [views.view_of(key.app, name) for name in live.tables if name not in declared]
         await views.show(connection, views.Change(key.projection, target.tables, gone, replace=mine.wish == REPLACE))
         await connection.execute(_BECOME, *live_key, PREVIOUS)
         await connection.execute(_BECOME, *key, LIVE)
+        if declared - set(live.tables):  # views that were not there before
+            await readers.grant(connection, app=key.app)
+        await notices.tell_switched(connection, key.app, [*declared, *live.tables], generation=key.number)
         return True
     except (pg.LockNotAvailableError, pg.DeadlockDetectedError) as error:
         raise NotYet("switch: waits for readers whose transactions hold the views; it tries again") from error
@@ -79,6 +91,17 @@ async def _close(connection: Connection, key: Key) -> Key:
     live = Key(key.app, key.projection, await connection.fetchval(_LIVE, key.app, key.projection) or 0)
     await _reached(connection, key, await _offsets(connection, live))
     return live
+
+
+async def _check_parked(connection: Connection, key: Key, live: Key) -> None:
+    """Raises `ProjectionFailed` where less could be projected than is shown now."""
+    more = await connection.fetchval(_PARKED_MORE, *key, live.number)
+    if more:
+        letters = f"bennu deadletters list {key.app}/{key.projection}/{key.number}"
+        raise ProjectionFailed(
+            f"events of {more} aggregates are parked in generation {key.number} and not in the live one: `{letters}`; "
+            "retry or discard them, then switch"
+        )
 
 
 async def _level(connection: Connection, key: Key, live: Key) -> None:
