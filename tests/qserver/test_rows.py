@@ -13,7 +13,6 @@ from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.statements import Statement
 from bennu_qserver.tables import StoredTable, create_statements
-from bennu_qserver.values import array_text
 from tests.qserver.history import at
 from tests.qserver.serving import connected
 
@@ -101,7 +100,7 @@ async def write(connection: "asyncpg.Connection[asyncpg.Record]", rows: RowChang
     """As the loop does."""
     async with connection.transaction():
         for one in rows.writes():
-            await connection.execute(one.sql, *map(array_text, one.arrays))
+            await connection.execute(one.sql, *one.arrays)
 
 
 async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> Model:

@@ -25,7 +25,6 @@ from bennu_qserver.limits import (
     POOL_CONNECTIONS,
 )
 from bennu_qserver.rows import Write
-from bennu_qserver.values import array_text
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
@@ -102,7 +101,7 @@ async def _ping(connection: Connection) -> None:
 async def execute(connection: Connection, write: Write) -> None:
     """Write rows.  Raises `EventFault`, naming table, topic and events, when Postgres refuses their content."""
     try:
-        await connection.execute(write.sql, *map(array_text, write.arrays))
+        await connection.execute(write.sql, *write.arrays)
     except CONTENT_REFUSED as error:
         raise EventFault(f"{write.where}: {refusal(error)}") from error
 

@@ -5,7 +5,8 @@ the row was there (an `update`, then something that creates) can't be merged; it
 layers are written one after another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from bennu.domain import BIGINT, Column
@@ -13,16 +14,19 @@ from bennu.domain.projection import Value
 from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.statements import Kind, Shape, Statement
 from bennu_qserver.tables import StoredTable
-from bennu_qserver.values import first_fault, mended, mended_text
+from bennu_qserver.values import array_text, first_fault, mended, mended_text
 
 Key = tuple[Value, ...]
+Changes = tuple[list[int], list[tuple[Value, ...]]]
+"""The numbers of events, and beside each the values of the same columns."""
 
 
 class Write(NamedTuple):
     """One statement to be executed."""
 
     sql: str
-    arrays: Sequence[Sequence[Value]]
+    arrays: Sequence[str]
+    """Of each column the values, as the text of an array."""
     rows: int
     table: str
     """As declared."""
@@ -53,8 +57,12 @@ class Effect:
     def gone(self) -> bool:
         return self.fresh and not self.create
 
-    def set(self, values: Mapping[str, Value]) -> None:
-        self.sets.update(values)
+    def set(self, values: dict[str, Value]) -> None:
+        """The dictionary is the effect's from now on."""
+        if not self.sets:
+            self.sets = values
+        else:
+            self.sets.update(values)
         if self.adds:
             for name in values:
                 self.adds.pop(name, None)
@@ -70,23 +78,34 @@ class Effect:
         self.fresh, self.create, self.appended, self.sets, self.adds = True, False, False, {}, {}
 
 
+def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Value]], Key]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    (name,) = names
+    return lambda values: (values[name],)
+
+
 class TableRows:
     """Changes of one table."""
 
     def __init__(self, table: StoredTable) -> None:
         self.table = table
         self._layers: list[dict[Key, Effect]] = [{}]
-        self._appended: dict[tuple[str, ...], list[tuple[int, tuple[Value, ...]]]] = {}
-        self._said: dict[tuple[str, ...], tuple[list[int], list[tuple[Value, ...]]]] = {}
+        self._appended: dict[tuple[str, ...], Changes] = {}
+        self._said: dict[tuple[str, ...], Changes] = {}
         self._known_shapes: set[tuple[str, ...]] = set()
+        self._values_of_key = _getter(table.key)
         self._addable = {column.name for column in table.declared.columns if column.type == BIGINT}
 
     def say(self, values: Mapping[str, Value], seq: int) -> None:
         """Keep what may be merged away: an event whose value does not fit is at fault whatever comes after it."""
         if values:
-            seqs, said = self._said.setdefault(tuple(values), ([], []))
-            seqs.append(seq)
-            said.append(tuple(values.values()))
+            columns = tuple(values)
+            kept = self._said.get(columns)
+            if kept is None:
+                kept = self._said[columns] = ([], [])
+            kept[0].append(seq)
+            kept[1].append(tuple(values.values()))
 
     def said(self) -> Iterator[tuple[Sequence[str], Sequence[int], list[tuple[Value, ...]]]]:
         """Columns, numbers of events, and values of all changes but appended rows."""
@@ -94,12 +113,15 @@ class TableRows:
 
     def append(self, values: Mapping[str, Value], seq: int) -> None:
         columns = tuple(values)
-        if columns not in self._known_shapes:
+        kept = self._appended.get(columns)
+        if kept is None:
             self._check_columns(columns, needed=self.table.key)
+            kept = self._appended[columns] = ([], [])
         if self._layers[0] and (effect := self._top(self._key(values))) is not None:
             self._append_over(effect, values, seq=seq)
             return
-        self._appended.setdefault(columns, []).append((seq, tuple(values.values())))
+        kept[0].append(seq)
+        kept[1].append(tuple(values.values()))
 
     def _append_over(self, effect: Effect, values: Mapping[str, Value], *, seq: int) -> None:
         if effect.create:
@@ -119,36 +141,41 @@ class TableRows:
 
     def creating(self, key: Mapping[str, Value], names: Sequence[str], seq: int) -> Effect:
         """The effect of a row that will be there."""
-        effect = self._existing(key, names)
+        row = self._row(key, names)
+        effect = self._top(row)
         if effect is None:
-            effect = self._new(self._key(key), create=True, layer=0)
+            effect = self._new(row, create=True, layer=0)
         elif not effect.create and not effect.fresh and effect.sets:
-            effect = self._new(self._key(key), create=True, layer=self._depth(self._key(key)))
+            effect = self._new(row, create=True, layer=self._depth(row))
         effect.create, effect.seq = True, seq
         return effect
 
     def changing(self, key: Mapping[str, Value], names: Sequence[str], seq: int) -> Effect | None:
         """The effect of a row that may be there; None if it certainly is not."""
-        effect = self._existing(key, names) or self._new(self._key(key), create=False, layer=0)
+        row = self._row(key, names)
+        effect = self._top(row) or self._new(row, create=False, layer=0)
         effect.seq = seq
-        return None if effect.gone else effect
+        return None if effect.fresh and not effect.create else effect
 
-    def _existing(self, key: Mapping[str, Value], names: Sequence[str]) -> Effect | None:
+    def _row(self, key: Mapping[str, Value], names: Sequence[str]) -> Key:
+        """The row of this key, which is one of the table's, as are `names` columns that can be set."""
         columns = (*key, "", *names)  # the empty name stands between key and values
         if columns not in self._known_shapes:
             self._check_key(key)
             self._check_columns(names, needed=())
             self._known_shapes.add(columns)
-        return self._top(self._key(key))
+        return self._key(key)
 
     def _key(self, values: Mapping[str, Value]) -> Key:
-        key = tuple([values[name] for name in self.table.key])
+        key = self._values_of_key(values)
         for value in key:
             if isinstance(value, str) and "\0" in value:  # mended before rows are merged, or two would become one
                 return tuple([mended_text(value) if isinstance(value, str) else value for value in key])
         return key
 
     def _top(self, key: Key) -> Effect | None:
+        if len(self._layers) == 1:  # nearly always
+            return self._layers[0].get(key)
         for layer in reversed(self._layers):
             if (effect := layer.get(key)) is not None:
                 return effect
@@ -180,8 +207,6 @@ class TableRows:
                 raise ProjectionFailed(f"table `{self.table.declared.name}`: `{name}` is its key and can't be changed")
         if missing := set(needed).difference(names):
             raise ProjectionFailed(f"table `{self.table.declared.name}`: a new row needs {', '.join(sorted(missing))}")
-        if needed:
-            self._known_shapes.add(tuple(names))
 
     def _check_addable(self, names: Sequence[str]) -> None:
         self._check_columns(names, needed=())
@@ -191,28 +216,42 @@ class TableRows:
 
     def groups(self) -> Iterator[tuple[Shape, list[int], list[tuple[Value, ...]]]]:
         """Changes of one shape each, in the order in which they must be written."""
-        for columns, appended in self._appended.items():
-            yield Shape(Kind.APPEND, columns), [seq for seq, _ in appended], [values for _, values in appended]
+        for columns, (seqs, values) in self._appended.items():
+            if seqs:
+                yield Shape(Kind.APPEND, columns), seqs, values
         for layer in self._layers:
-            found: dict[Shape, tuple[list[int], list[tuple[Value, ...]]]] = {}
-            for key, effect in layer.items():
-                shape, values = self._shaped(effect)
-                seqs, rows = found.setdefault(shape, ([], []))
-                seqs.append(effect.seq)
-                rows.append(key + values)
-            yield from ((shape, seqs, rows) for shape, (seqs, rows) in found.items())
+            yield from self._grouped(layer)
 
-    def _shaped(self, effect: Effect) -> tuple[Shape, tuple[Value, ...]]:
+    def _grouped(self, layer: Mapping[Key, Effect]) -> Iterator[tuple[Shape, list[int], list[tuple[Value, ...]]]]:
+        groups: dict[Shape, Changes] = {}
+        alike: dict[tuple[object, ...], tuple[Shape, Changes]] = {}
+        """The same groups, by what is cheaper to make and to hash than a shape."""
+        for key, effect in layer.items():
+            looks = (effect.fresh, effect.create, effect.appended, *effect.sets, "", *effect.adds)
+            found = alike.get(looks)
+            if found is None:
+                shape = self._shape(effect)
+                found = alike[looks] = shape, groups.setdefault(shape, ([], []))
+            shape, (seqs, rows) = found
+            seqs.append(effect.seq)
+            rows.append(key + self._values(effect, shape))
+        yield from ((shape, seqs, rows) for shape, (seqs, rows) in groups.items())
+
+    def _shape(self, effect: Effect) -> Shape:
         key = self.table.key
         if effect.gone:
-            return Shape(Kind.DELETE, key), ()
+            return Shape(Kind.DELETE, key)
         if effect.fresh:  # the old row's columns must not show through: name them all
             others = tuple(name for name in self.table.columns if name not in key and name not in self.table.computed)
-            values = [effect.sets[name] if name in effect.sets else self.table.zero(name) for name in others]
-            return Shape(Kind.APPEND if effect.appended else Kind.UPSERT, key, others), tuple(values)
-        sets, adds = tuple(sorted(effect.sets)), tuple(sorted(effect.adds))
+            return Shape(Kind.APPEND if effect.appended else Kind.UPSERT, key, others)
         kind = Kind.UPSERT if effect.create else Kind.UPDATE
-        return Shape(kind, key, sets, adds), (*(effect.sets[n] for n in sets), *(effect.adds[n] for n in adds))
+        return Shape(kind, key, tuple(sorted(effect.sets)), tuple(sorted(effect.adds)))
+
+    def _values(self, effect: Effect, shape: Shape) -> tuple[Value, ...]:
+        sets, adds = effect.sets, effect.adds
+        if effect.fresh:
+            return tuple([sets[name] if name in sets else self.table.zero(name) for name in shape.sets])
+        return (*[sets[name] for name in shape.sets], *[adds[name] for name in shape.adds])
 
 
 class RowChanges:
@@ -230,9 +269,9 @@ class RowChanges:
 
     def upsert(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
         """See `bennu.domain.Rows`."""
-        rows = self._of(table)
-        rows.creating(key, tuple(values), self.seq).set(values)
-        rows.say(values, self.seq)
+        rows, seq = self._of(table), self.seq
+        rows.creating(key, tuple(values), seq).set(values)
+        rows.say(values, seq)
 
     def update(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
         """See `bennu.domain.Rows`."""
@@ -277,7 +316,8 @@ class RowChanges:
                 columns = [rows.table.columns[column] for column in shape.columns]
                 arrays, count = self._checked(name, columns, list(zip(*values, strict=True)), seqs=seqs)
                 where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}` ({', '.join(shape.columns)})"
-                yield Write(self._statements[name].sql(shape), arrays, len(values), name, where, count)
+                texts = list(map(array_text, arrays))
+                yield Write(self._statements[name].sql(shape), texts, len(values), name, where, count)
 
     def _checked(
         self, table: str, columns: Sequence[Column], arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]

@@ -7,6 +7,8 @@ U+FFFD, the sign for what could not be shown; the journal keeps what was said.
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column
 from bennu.domain.projection import Value
 
@@ -18,7 +20,8 @@ _RANGES = {
     TIMESTAMP: (EARLIEST_US, LATEST_US),
 }
 
-_BETWEEN = "\0"
+_MARK = "\0"
+"""Stands for quotes until those in the texts, none of which has a zero byte, are escaped."""
 REPLACEMENT = "\ufffd"
 _ZERO_IN_JSON = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 """Behind an even number of backslashes: behind an odd one these are six characters."""
@@ -50,7 +53,8 @@ def _mended_json(text: str) -> str:
 def _all_well(column: Column, values: Sequence[Value]) -> bool:
     kinds = set(map(type, values))
     if column.nullable and type(None) in kinds:
-        return not any(_fault(column, value) for value in values)
+        values = [value for value in values if value is not None]
+        return not values or _all_well(column, values)
     if kinds != {_KINDS[column.type]}:
         return False
     if column.type in (TEXT, JSONB):
@@ -88,20 +92,15 @@ def array_text(values: Sequence[Value]) -> str:
     """The values of a column as Postgres writes an array, `{"a","b"}`; they are as `first_fault` wants them.
 
     For 10,000 rows with three indexes a driver that encodes each element for itself, and asks of each whether it is an
-    array, took 4.1 us a row, and Postgres 7; this takes 1.2 us, and Postgres the same or less.
+    array, took 4.1 us a row, and Postgres 7; this takes 0.6 us, and Postgres the same or less.
     """
     kinds = set(map(type, values))
-    if kinds == {int}:
-        return f"{{{','.join(map(str, values))}}}"
-    if kinds == {str}:  # no text has a zero byte, so it can stand between them until quotes are escaped
-        return f'{{"{_escaped(_BETWEEN.join(values))}"}}'.replace(_BETWEEN, '","')  # type: ignore[arg-type]  # seen above
-    return f"{{{','.join(map(_element_text, values))}}}"
-
-
-def _element_text(value: Value) -> str:
-    if value is None:
-        return "NULL"
-    return f'"{_escaped(value)}"' if isinstance(value, str) else str(value)
+    if str not in kinds:  # to Postgres `null`, `true` and numbers are what they are in JSON
+        return "{" + msgspec.json.encode(values)[1:-1].decode() + "}"
+    if kinds == {str}:
+        return f'{{"{_escaped(_MARK.join(values))}"}}'.replace(_MARK, '","')  # type: ignore[arg-type]  # seen above
+    marked = ",".join(["NULL" if value is None else f"{_MARK}{value}{_MARK}" for value in values])
+    return "{" + _escaped(marked).replace(_MARK, '"') + "}"
 
 
 def _escaped(text: str) -> str:
