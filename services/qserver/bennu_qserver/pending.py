@@ -5,7 +5,7 @@ So a projection that keeps up writes each batch at once, and one that is behind 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from bennu_qserver.errors import EventFault
 from bennu_qserver.events import project
 from bennu_qserver.limits import EMPTY_ADVANCE_MS, TRANSACTION_BYTES, TRANSACTION_CHANGES
 from bennu_qserver.parked import Parked
-from bennu_qserver.rows import RowChanges
+from bennu_qserver.rows import RowChanges, Write
 from bennu_qserver.trial import Keyed
 
 
@@ -38,6 +38,8 @@ class Work:
     events: int = 0
     since_s: float = 0.0
     """Since when the first of its changes waits, by the monotonic clock; 0: there is none."""
+    _writes: list[Write] | None = None
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def changes_tables(self) -> bool:
@@ -63,11 +65,30 @@ class Work:
         except EventFault:
             self.spoilt = True
 
+    async def writes(self) -> list[Write] | None:
+        """Its statements, made once: nothing can be added any more.  None if it is `spoilt`.
+
+        Made in small steps: meanwhile Postgres may have come to the next statement of the transaction before.
+        """
+        async with self._making:
+            if self._writes is None and not self.spoilt:
+                try:
+                    self._writes = [write async for write in _in_steps(self.rows.writes())]
+                except EventFault:
+                    self.spoilt = True
+            return self._writes
+
     def again(self, projection: CompiledProjection, *, partition: int) -> Iterator[Keyed]:
         """All of its events, from the first one."""
         for batch, where in self.batches:
             for event in projection.events(batch, partition=partition, where=where):
                 yield event, event.key
+
+
+async def _in_steps(writes: Iterator[Write]) -> AsyncIterator[Write]:
+    for write in writes:
+        yield write
+        await asyncio.sleep(0)
 
 
 class Pending:
@@ -85,8 +106,10 @@ class Pending:
         self._space.set()
 
     async def room(self) -> None:
-        """Return when `work` may take another batch."""
-        await self._space.wait()
+        """Return when `work` may take another batch; one that is full is made ready for Postgres meanwhile."""
+        if not self._space.is_set():
+            await self.work.writes()
+            await self._space.wait()
 
     def advanced(self, position: Position, *, size: int) -> None:
         """The reader has put a record into `work`."""

@@ -93,7 +93,8 @@ class Writer:
 
     async def _whole(self, work: Work) -> Done | None:
         """None, and nothing is written, if it can't be written so."""
-        if work.spoilt or work.parked is not self.parked:
+        writes = None if work.parked is not self.parked else await work.writes()
+        if writes is None:
             return None
         letters = [Letter(event, key, None) for event, key in work.aside]
 
@@ -105,7 +106,6 @@ class Writer:
             return self.parked
 
         try:
-            writes = list(work.rows.writes())
             parked = await self._moving(work.position, transaction)
         except (EventFault, LetGo):
             return None
