@@ -10,6 +10,7 @@ from bennu_qserver.parked import Parked
 from bennu_qserver.pending import Pending, Work
 from bennu_qserver.rows import RowChanges, Write
 from tests.qserver.loops import LEDGER
+from tests.qserver.serving import TIMEOUT_S
 
 TOPIC = "bank-events-0"
 OPEN: dict[str, Value] = {
@@ -61,7 +62,7 @@ async def made_ready() -> None:
 
 def test_full_work_is_made_ready_before_it_is_taken() -> None:
     """Postgres need not wait for statements that could be made while it was busy; and they are made once."""
-    asyncio.run(made_ready())
+    asyncio.run(asyncio.wait_for(made_ready(), TIMEOUT_S))
 
 
 async def spoilt() -> None:
@@ -80,4 +81,4 @@ async def spoilt() -> None:
 
 def test_a_fault_that_is_found_ahead_is_left_to_the_writer() -> None:
     """The reader goes on; whoever takes the work is told that it can't be written as a whole."""
-    asyncio.run(spoilt())
+    asyncio.run(asyncio.wait_for(spoilt(), TIMEOUT_S))
