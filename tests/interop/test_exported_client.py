@@ -148,4 +148,4 @@ def test_what_bennu_dev_prints_can_be_pasted(dev: Dev, client: ExportedClient) -
     assert again == "FAILED_PRECONDITION account_exists\n"
     program, *arguments = shlex.split(dev.example("psql"))
     psql: list[str | Path] = [postgres_install() / "bin" / program, *arguments, "--csv", "--tuples-only"]
-    until(lambda: "alice,Alice,EUR,0,open,0," in run(psql), TABLES_TIMEOUT_S)
+    until(lambda: "alice,Alice,EUR,0,0.00,open,0,0.00," in run(psql), TABLES_TIMEOUT_S)
