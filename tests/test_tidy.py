@@ -38,6 +38,7 @@ BROAD_EXCEPTS = {
 SIGNATURES_OF_OTHERS = {
     ("examples/bank/demo.py", "demo"): "typer makes a flag of each parameter",
     ("examples/bank/drill_failover.py", "failover"): "typer makes a flag of each parameter",
+    ("examples/bank/drill_projections.py", "projections"): "typer makes a flag of each parameter",
     ("examples/bank/drill_restore.py", "restore"): "typer makes a flag of each parameter",
     ("examples/bank/drill_sagas.py", "sagas"): "typer makes a flag of each parameter",
     ("benchmarks/commands.py", "measure"): "typer makes a flag of each parameter",

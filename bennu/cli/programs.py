@@ -51,6 +51,11 @@ PROGRAMS = {
         "Kill Saga, CServer and broker, again and again, while sagas run; check that each of them ends.",
         "examples/bank",
     ),
+    "drill projections": Program(
+        "bank.drill_projections",
+        "Kill QServer and Postgres under load, also while tables are rebuilt; compare every row with the journals.",
+        "examples/bank",
+    ),
     "drill restore": Program(
         "bank.drill_restore",
         "Lose the log and the tables of a bank under load; build all from the archive.",

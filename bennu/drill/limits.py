@@ -38,3 +38,22 @@ REPEATS = 5_000
 AT_A_TIME = 64
 SHOWN = 5
 """Examples of each kind of finding in a message."""
+AWAY_TIMEOUT_S = 60.0
+"""So long Postgres may be away: it is started again by the drill itself."""
+RECONNECT_S = 0.05
+LOOK_PAUSE_S = 0.02
+LOOK_SHARE = 4.0
+"""Between two looks over whole tables, so many times as long as a look takes: it must not starve the services."""
+PROBE_S = 0.005
+LIVE_LAG_MS = 1_000.0
+"""A rebuild of stated size must not make live tables older than this."""
+STATE_POLL_S = 0.05
+REBUILD_TIMEOUT_S = 900.0
+LEVEL_TIMEOUT_S = 300.0
+"""Until tables show all that is in the journals."""
+UNDISTURBED_S = 2.0
+"""Of load before and after the first rebuild."""
+LEVEL_EVENTS = 200
+"""A generation that lacks so few events is about to be switched to."""
+SWITCH_WITHIN_S = 1.0
+"""QServer is killed at most so long after that."""

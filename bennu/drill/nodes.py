@@ -2,17 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from bennu import log
 from bennu.drill.relay import Relay
 from bennu.errors import Unavailable
+from bennu.log.port import Log
 from bennu.ops import topics
 from bennu.stack.child import Child
 from bennu.stack.owned import Owned, side_by_side
@@ -27,6 +29,8 @@ SNAPSHOT_EVERY_S = 30
 LOOK_S = 0.2
 ADDRESSES = ("namesrv", "broker")
 """Settings in a log's URL that name a further peer."""
+
+Fill: TypeAlias = Callable[[Log], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,15 @@ class ClusterSettings:
     """Each node's way to the log goes through a relay that can be cut."""
     sagas: int = 0
     """Processes of Saga beside the CServers."""
+    qservers: int = 0
+    """Processes of QServer beside them."""
     environ: Mapping[str, str] = field(default_factory=clean_environ)
 
     @property
     def programs(self) -> dict[str, str]:
         """Which service each node runs, by its name."""
-        return {f"n{number + 1}": "cserver" for number in range(self.nodes)} | {
-            f"s{number + 1}": "saga" for number in range(self.sagas)
-        }
+        counts = (("n", "cserver", self.nodes), ("s", "saga", self.sagas), ("q", "qserver", self.qservers))
+        return {f"{letter}{number + 1}": name for letter, name, count in counts for number in range(count)}
 
 
 class Link:
@@ -72,10 +77,10 @@ class Link:
 
 
 class Nodes(Owned):
-    """The CServers, and Sagas, by name."""
+    """The services' processes, by name."""
 
     def __init__(self, settings: ClusterSettings, folder: Path, links: Mapping[str, Link], *, dsn: str) -> None:
-        """`dsn` of the Postgres that keeps their snapshots."""
+        """`dsn` of the Postgres that keeps their snapshots and tables."""
         self.links = links
         self._environ = told_of_postgres(settings.environ, dsn)
         self.services = {name: self._service(settings, folder / name, name) for name in links}
@@ -90,9 +95,10 @@ class Nodes(Owned):
             "log": self.links[name].url,
             "partitions": str(settings.partitions),
             "node": name,
-            "snapshot-every-s": str(SNAPSHOT_EVERY_S),
         }
         program = settings.programs[name]
+        if program != "qserver":  # its tables are all that it knows
+            flags["snapshot-every-s"] = str(SNAPSHOT_EVERY_S)
         if program == "cserver":
             flags["grpc"] = f"{HOST}:{free_port()}"  # the same after each start, so that callers find it again
         words = [word for flag, value in flags.items() for word in (f"--{flag}", value)]
@@ -148,13 +154,17 @@ class Cluster:
 
     log_url: str
     nodes: Nodes
+    postgres: Postgres
     broker: Child | None = None
     """The process that keeps the log, if there is one."""
 
 
 @asynccontextmanager
-async def started(settings: ClusterSettings, folder: Path) -> AsyncIterator[Cluster]:
-    """Everything serves inside the block and is gone after it.  Raises `Unavailable` or `BadSettings`."""
+async def started(settings: ClusterSettings, folder: Path, *, fill: Fill | None = None) -> AsyncIterator[Cluster]:
+    """Everything serves inside the block and is gone after it.  Raises `Unavailable` or `BadSettings`.
+
+    `fill` writes into the log what services are to find there.
+    """
     async with AsyncExitStack() as stack:
         url, broker = f"sqlite:{folder / 'log'}", None
         if settings.kind is not LogKind.SQLITE:
@@ -163,10 +173,12 @@ async def started(settings: ClusterSettings, folder: Path) -> AsyncIterator[Clus
             url, broker = rocketmq.log_url, rocketmq.broker
         async with log.open(url) as opened:
             await topics.create_all(opened, settings.app_name, settings.partitions)
+            if fill is not None:
+                await fill(opened)
         links = {name: await _link(stack, url) if settings.relayed else Link(url, []) for name in settings.programs}
         postgres = await stack.enter_async_context(Postgres(folder / "postgres"))
         nodes = await stack.enter_async_context(Nodes(settings, folder, links, dsn=postgres.dsn))
-        yield Cluster(url, nodes, broker)
+        yield Cluster(url, nodes, postgres, broker)
 
 
 async def _link(stack: AsyncExitStack, url: str) -> Link:

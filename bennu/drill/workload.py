@@ -1,14 +1,19 @@
 """What a domain adds to a drill: what is asked of it, and what must add up in the end."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol, TypeAlias
 
+import asyncpg
 from google.protobuf.message import Message
 
 from bennu.domain.app import App
 from bennu.drill.calls import Call, Command
 from bennu.drill.journals import Journal
 from bennu.drill.saga_journals import Sagas
+from bennu.log.port import Log
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class Workload(Protocol):
@@ -43,3 +48,56 @@ class SagaWorkload(Workload, Protocol):
 
     def misjudged(self, sagas: Sagas, journals: Sequence[Journal]) -> list[str]:
         """Sagas whose effects in the domain are not what they ended as: in words (I8)."""
+
+
+class Look(NamedTuple):
+    """What one statement of a reader shows."""
+
+    rows: int
+    """Of tables whose rows never become fewer."""
+    generations: frozenset[str]
+    """From which the views' rows come: one, or it is a mixture."""
+    unbalanced: int
+    """What must add up to zero, and does not."""
+    differing: int
+    """Rows of one table that contradict those of another."""
+
+
+class Entry(NamedTuple):
+    """A row that shows how old tables are."""
+
+    partition: int
+    seq: int
+    recorded_at: datetime
+
+
+class Compared(NamedTuple):
+    """Tables against a recomputation from the journals, at one moment."""
+
+    events: int
+    rows: int
+    mismatches: int
+    """Rows that are missing, other, or too many."""
+    told: Sequence[str]
+    """The first of them, in words."""
+
+
+class TableWorkload(Workload, Protocol):
+    """A workload whose events are shown in tables."""
+
+    projection: str
+
+    async def look(self, connection: Connection) -> Look:
+        """As a reader does, by one statement."""
+
+    async def newer(self, connection: Connection, seen: Mapping[int, int]) -> Sequence[Entry]:
+        """What came after these numbers of the partitions, in order; after nothing for a partition not named."""
+
+    async def shown(self, connection: Connection) -> int:
+        """How many events the tables show."""
+
+    async def journaled(self, log: Log) -> int:
+        """How many there are."""
+
+    async def compare(self, connection: Connection, log: Log) -> Compared:
+        """Every row of one snapshot against the journals up to the positions in it.  Each time not before the last."""

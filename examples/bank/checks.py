@@ -126,9 +126,14 @@ def recompute(batches: Sequence[Sequence[EventBatch]]) -> Tables:
     tables = Tables()
     for partition, of_partition in enumerate(batches):
         for batch in of_partition:
-            for journaled in _journaled(batch, partition):
-                _apply(tables, journaled)
+            extend(tables, batch, partition)
     return tables
+
+
+def extend(tables: Tables, batch: EventBatch, partition: int) -> None:
+    """Bring tables after all earlier batches of this partition to after this one."""
+    for journaled in _journaled(batch, partition):
+        _apply(tables, journaled)
 
 
 def _journaled(batch: EventBatch, partition: int) -> Iterator[Journaled]:
@@ -251,16 +256,16 @@ async def read_tables(connection: Connection) -> Tables:
     """What the views bank.accounts, bank.entries and bank.transfers show at one moment."""
     tables = Tables()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        for record in await connection.fetch(_select("accounts", AccountRow)):
+        for record in await connection.fetch(select("accounts", AccountRow)):
             tables.accounts[record["account"]] = AccountRow(**dict(record))
-        for record in await connection.fetch(_select("entries", EntryRow)):
+        for record in await connection.fetch(select("entries", EntryRow)):
             tables.entries[record["partition"], record["seq"], record["line"]] = EntryRow(**dict(record))
-        for record in await connection.fetch(_select("transfers", TransferRow)):
+        for record in await connection.fetch(select("transfers", TransferRow)):
             tables.transfers[record["transfer"]] = TransferRow(**dict(record))
     return tables
 
 
-def _select(view: str, row: type) -> str:
+def select(view: str, row: type) -> str:
     """The columns that tables have: a view has more."""
     return f"SELECT {', '.join(column.name for column in fields(row))} FROM bank.{view}"  # noqa: S608 - our own names
 
