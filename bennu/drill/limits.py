@@ -42,7 +42,7 @@ AWAY_TIMEOUT_S = 60.0
 """So long Postgres may be away: it is started again by the drill itself."""
 RECONNECT_S = 0.05
 LOOK_PAUSE_S = 0.02
-LOOK_SHARE = 4.0
+LOOK_SHARE = 2.0
 """Between two looks over whole tables, so many times as long as a look takes: it must not starve the services."""
 PROBE_S = 0.005
 LIVE_LAG_MS = 1_000.0

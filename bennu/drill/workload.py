@@ -90,6 +90,9 @@ class TableWorkload(Workload, Protocol):
     async def look(self, connection: Connection) -> Look:
         """As a reader does, by one statement."""
 
+    async def generations(self, connection: Connection) -> frozenset[str]:
+        """From which the views' rows come."""
+
     async def newer(self, connection: Connection, seen: Mapping[int, int]) -> Sequence[Entry]:
         """What came after these numbers of the partitions, in order; after nothing for a partition not named."""
 

@@ -20,13 +20,16 @@ from bennu.v1.journal_pb2 import EventBatch
 
 LOCKED = "LOCK TABLE bank.accounts, bank.entries, bank.transfers IN ACCESS SHARE MODE"
 """Before the snapshot is taken: it would show a generation that is switched to meanwhile as it was, not level."""
-LOOK = """
+GENERATIONS = """
+ARRAY(
+    SELECT DISTINCT substring(pg_get_viewdef(view) FROM '_g([0-9]+)')
+    FROM unnest(ARRAY['bank.accounts', 'bank.entries', 'bank.transfers']::regclass[]) AS view
+)
+"""
+LOOK = f"""
 SELECT
     (SELECT count(*) FROM bank.accounts) + (SELECT count(*) FROM bank.entries) + (SELECT count(*) FROM bank.transfers),
-    ARRAY(
-        SELECT DISTINCT substring(pg_get_viewdef(view) FROM '_g([0-9]+)')
-        FROM unnest(ARRAY['bank.accounts', 'bank.entries', 'bank.transfers']::regclass[]) AS view
-    ),
+    {GENERATIONS},
     (
         SELECT count(*) FROM (SELECT FROM bank.entries GROUP BY currency HAVING sum(amount_minor) <> 0) AS unbalanced
     ),
@@ -36,7 +39,7 @@ SELECT
         ) AS e USING (account)
         WHERE coalesce(a.balance_minor, 0) <> coalesce(e.total_minor, 0)
     )
-"""
+"""  # noqa: S608 - made of constants
 NEWER = """
 SELECT e.partition, e.seq, e.recorded_at FROM unnest($1::bigint[], $2::bigint[]) AS seen (partition, seq)
 JOIN bank.entries AS e ON e.partition = seen.partition AND e.seq > seen.seq WHERE e.line = 0 ORDER BY e.partition, e.seq
@@ -68,6 +71,9 @@ class BankTables(BankLoad):
     async def look(self, connection: Connection) -> Look:
         [(rows, generations, unbalanced, differing)] = await connection.fetch(LOOK)
         return Look(rows, frozenset(map(str, generations)), unbalanced, differing)
+
+    async def generations(self, connection: Connection) -> frozenset[str]:
+        return frozenset(map(str, await connection.fetchval(f"SELECT {GENERATIONS}")))
 
     async def newer(self, connection: Connection, seen: Mapping[int, int]) -> Sequence[Entry]:
         places = [(number, seen.get(number, 0)) for number in range(self.partitions)]
