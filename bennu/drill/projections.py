@@ -63,7 +63,7 @@ class _Tables:
     async def level(self) -> None:
         """Until they show all events that are in the journals now.  Raises `Unavailable`."""
         end, until_s = await self._workload.journaled(self._log), time.monotonic() + LEVEL_TIMEOUT_S
-        while (found := await self.database.ask(self._workload.shown)) < end:
+        while (found := sum((await self.database.ask(self._workload.shown)).values())) < end:
             if time.monotonic() > until_s:
                 raise Unavailable(f"after {LEVEL_TIMEOUT_S:.0f} s the tables show {found} of {end} events")
             await asyncio.sleep(STATE_POLL_S)

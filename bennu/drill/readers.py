@@ -115,6 +115,7 @@ class Probe:
     async def run(self, dsn: str) -> None:
         """For ever."""
         async with Database(dsn) as database:
+            self._seen = dict(await database.ask(self._workload.shown))
             while True:
                 await self._look(database)
                 await asyncio.sleep(PROBE_S)

@@ -94,10 +94,10 @@ class TableWorkload(Workload, Protocol):
         """From which the views' rows come."""
 
     async def newer(self, connection: Connection, seen: Mapping[int, int]) -> Sequence[Entry]:
-        """What came after these numbers of the partitions, in order; after nothing for a partition not named."""
+        """What came after these numbers of the partitions, in order."""
 
-    async def shown(self, connection: Connection) -> int:
-        """How many events the tables show."""
+    async def shown(self, connection: Connection) -> Mapping[int, int]:
+        """Number of the last event that the tables show, by partition."""
 
     async def journaled(self, log: Log) -> int:
         """How many there are."""

@@ -76,11 +76,10 @@ class BankTables(BankLoad):
         return frozenset(map(str, await connection.fetchval(f"SELECT {GENERATIONS}")))
 
     async def newer(self, connection: Connection, seen: Mapping[int, int]) -> Sequence[Entry]:
-        places = [(number, seen.get(number, 0)) for number in range(self.partitions)]
-        return [Entry(*row) for row in await connection.fetch(NEWER, *map(list, zip(*places, strict=True)))]
+        return [Entry(*row) for row in await connection.fetch(NEWER, list(seen), list(seen.values()))]
 
-    async def shown(self, connection: Connection) -> int:
-        return sum(row["next_seq"] - 1 for row in await connection.fetch(POSITIONS))
+    async def shown(self, connection: Connection) -> Mapping[int, int]:
+        return {row["partition"]: row["next_seq"] - 1 for row in await connection.fetch(POSITIONS)}
 
     async def journaled(self, log: Log) -> int:
         for journal in self._journals:
