@@ -42,8 +42,12 @@ SELECT
 """  # noqa: S608 - made of constants
 NEWER = """
 SELECT e.partition, e.seq, e.recorded_at FROM unnest($1::bigint[], $2::bigint[]) AS seen (partition, seq)
-JOIN bank.entries AS e ON e.partition = seen.partition AND e.seq > seen.seq WHERE e.line = 0 ORDER BY e.partition, e.seq
+CROSS JOIN LATERAL (
+    SELECT partition, seq, recorded_at FROM bank.entries AS e
+    WHERE e.partition = seen.partition AND e.seq > seen.seq AND e.line = 0 ORDER BY e.partition, e.seq LIMIT 1000
+) AS e
 """
+"""With a limit, so that the key's index is read in order: without one Postgres may read the whole table each time."""
 POSITIONS = f"""
 SELECT partition, batch_no, next_seq FROM bennu.positions NATURAL JOIN bennu.generations
 WHERE app = '{app.name}' AND projection = '{Ledger.name}' AND state = 'live'
