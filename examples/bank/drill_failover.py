@@ -5,9 +5,7 @@ Then every answer is judged against the journals.  Exit code 0 only if all that 
 were is printed, and decides nothing.
 """
 
-import json
 import os
-import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,12 +18,11 @@ import uvloop
 from bank.app import app as bank
 from bank.drill_load import BankLoad
 from bennu.cli.told import run_told
-from bennu.drill import nodes
+from bennu.drill import nodes, terminal
 from bennu.drill.failover import Plan, Target, drill
 from bennu.drill.faults import FaultKind
 from bennu.drill.result import Result
-from bennu.errors import BadSettings, Unavailable
-from bennu.ops import logging
+from bennu.errors import BadSettings
 from bennu.ops.interpreter import settle
 from bennu.stack.folders import temporary_folder
 from bennu.stack.stack import LogKind
@@ -55,21 +52,14 @@ def failover(  # noqa: PLR0913  each is a flag
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Hit the leader again and again under load, and check what was promised.  Nothing is left behind."""
-    logging.configure("warning")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its `bennu drill &` ignore it
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terminal.begin()
     plan = Plan(fault, runs, rate, every_s, seed)
     where = Where(kind, cservers, partitions, target)
     _check(plan, where)
     settle()  # a pause of this process would be taken for a gap
     with temporary_folder("bennu-drill-") as folder:
         result = uvloop.run(rehearse(plan, where, folder))
-    for line in result.lines():
-        typer.echo(line)
-    if as_json:
-        typer.echo(json.dumps({**result.numbers(), "fault": fault, "log": target or kind, "seed": seed}))
-    if result.problems:
-        raise Unavailable("; ".join(result.problems))
+    terminal.tell(result, as_json=as_json, fault=fault, log=target or kind, seed=seed)
 
 
 def _check(plan: Plan, where: Where) -> None:

@@ -5,8 +5,6 @@ tables are rebuilt and switched to.  Exit code 0 only if at every check all rows
 journals, and no reader has ever seen entries that do not sum to zero, or two generations at once.
 """
 
-import json
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,11 +17,10 @@ from bank import drill_history
 from bank.app import app as bank
 from bank.drill_tables import BankTables
 from bennu.cli.told import run_told
+from bennu.drill import terminal
 from bennu.drill.nodes import ClusterSettings, started
 from bennu.drill.projections import Plan, drill
 from bennu.drill.table_result import TableResult
-from bennu.errors import Unavailable
-from bennu.ops import logging
 from bennu.stack.folders import temporary_folder
 from bennu.stack.stack import LogKind
 
@@ -53,19 +50,12 @@ def projections(  # noqa: PLR0913  each is a flag
         raise typer.BadParameter(
             "the journal is written for one partition: say --partitions 1", param_hint="--rebuild-events"
         )
-    logging.configure("warning")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its `bennu drill &` ignore it
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terminal.begin()
     settings = ClusterSettings("bank.app:app", bank.name, kind, 1, partitions, qservers=qservers)
     plan = Plan(rounds, rate, every_s, seed, bounded=rebuild_events > 0)
     with temporary_folder("bennu-drill-") as folder:
         result = uvloop.run(rehearse(plan, settings, folder, history=rebuild_events))
-    for line in result.lines():
-        typer.echo(line)
-    if as_json:
-        typer.echo(json.dumps({**result.numbers(), "log": kind, "seed": seed}))
-    if result.problems:
-        raise Unavailable("; ".join(result.problems))
+    terminal.tell(result, as_json=as_json, log=kind, seed=seed)
 
 
 async def rehearse(plan: Plan, settings: ClusterSettings, folder: Path, *, history: int = 0) -> TableResult:

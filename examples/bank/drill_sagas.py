@@ -5,8 +5,6 @@ code 0 only if each transfer has ended, completed or compensated, or stands in c
 if money is conserved; and if every answer is kept.
 """
 
-import json
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +15,10 @@ import uvloop
 from bank.app import app as bank
 from bank.drill_saga_load import TransferLoad
 from bennu.cli.told import run_told
+from bennu.drill import terminal
 from bennu.drill.nodes import ClusterSettings, started
 from bennu.drill.saga_result import SagaResult
 from bennu.drill.sagas import Plan, drill
-from bennu.errors import Unavailable
-from bennu.ops import logging
 from bennu.stack.folders import temporary_folder
 from bennu.stack.stack import LogKind
 
@@ -40,18 +37,11 @@ def sagas(  # noqa: PLR0913  each is a flag
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Kill what carries transfers out, again and again, and check that each of them ends.  Nothing is left behind."""
-    logging.configure("warning")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its `bennu drill &` ignore it
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terminal.begin()
     settings = ClusterSettings("bank.app:app", bank.name, kind, processes, partitions, sagas=processes)
     with temporary_folder("bennu-drill-") as folder:
         result = uvloop.run(rehearse(Plan(number, rate, every_s, seed), settings, folder))
-    for line in result.lines():
-        typer.echo(line)
-    if as_json:
-        typer.echo(json.dumps({**result.numbers(), "log": kind, "seed": seed}))
-    if result.problems:
-        raise Unavailable("; ".join(result.problems))
+    terminal.tell(result, as_json=as_json, log=kind, seed=seed)
 
 
 async def rehearse(plan: Plan, settings: ClusterSettings, folder: Path) -> SagaResult:
