@@ -160,7 +160,7 @@ def switch(  # noqa: PLR0913  each is a flag
         row = await desk.row(name, to)
         if row.state == LIVE:
             raise NotPossible(f"{name}: generation {to} is live already")
-        if not await desk.able(row):
+        if not row.able(await desk.workers()):
             raise NotPossible(f"{name}: no QServer that lives declares it as generation {to} was made: start its build")
         await desk.wish(row, _showing(replace_views), asked)
         await _follow(desk, row, LIVE, for_s=ANSWER_S)

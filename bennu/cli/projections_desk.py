@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -82,6 +82,14 @@ class Row(NamedTuple):
     paused_reason: str | None
     events: int
 
+    def able(self, workers: "Workers") -> list[str]:
+        """QServers whose build can project it."""
+        return [node for node, can in workers.items() if can.get(self.projection) == self.declaration]
+
+
+Workers = Mapping[str, Mapping[str, str]]
+"""QServers that live: the hash of each projection that they can project."""
+
 
 class Desk:
     """Of one app, on one connection."""
@@ -118,8 +126,8 @@ class Desk:
         """Of one that was there once, too."""
         return str(await self._connection.fetchval(_STATE, self.app, projection, generation))
 
-    async def workers(self) -> dict[str, dict[str, str]]:
-        """QServers that live: the hash of each projection that they can project."""
+    async def workers(self) -> Workers:
+        """Those that have been seen lately."""
         rows = await self._connection.fetch(_WORKERS, self.app, WORKER_GONE_S)
         return {row["node"]: json.loads(row["declarations"]) for row in rows}
 
@@ -154,11 +162,6 @@ class Desk:
                 "--like NODE says whose declaration is meant"
             )
         return next(iter(said.values()))
-
-    async def able(self, row: Row) -> list[str]:
-        """QServers whose build can project this generation."""
-        workers = await self.workers()
-        return [node for node, can in workers.items() if can.get(row.projection) == row.declaration]
 
     async def wish(self, row: Row, wish: str | None, asked: Asked) -> None:
         """Write it down.  Raises `NotPossible` when the generation has another state by now."""

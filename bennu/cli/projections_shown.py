@@ -1,22 +1,21 @@
 """Projections and their generations on a terminal."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import typer
 
-from bennu.cli.projections_desk import Row
+from bennu.cli.projections_desk import Row, Workers
 from bennu.cli.sagas_shown import plain
 from bennu.ops.generations import BUILDING, LIVE
 
 
-def print_rows(rows: Sequence[Row], workers: Mapping[str, Mapping[str, str]]) -> None:
+def print_rows(rows: Sequence[Row], workers: Workers) -> None:
     """A line each, and what is wrong or waited for."""
     for row in rows:
         typer.echo(f"{plain(row.projection)}, generation {row.generation}: {_state(row, rows)}")
-        able = [node for node, can in workers.items() if can.get(row.projection) == row.declaration]
         facts = {
-            "projected by": ", ".join(able) or "nobody: no QServer that lives declares it as it was made",
+            "projected by": ", ".join(row.able(workers)) or "nobody: no QServer that lives declares it as it was made",
             "asked for": f"by {row.asked_by}: {row.reason}" if row.asked_by else "",
             "wished": row.wish or "",
             "waits" if waits(row) else "problem": row.problem or "",
@@ -28,11 +27,10 @@ def print_rows(rows: Sequence[Row], workers: Mapping[str, Mapping[str, str]]) ->
         typer.echo("no projection is known: QServer makes them when it starts first", err=True)
 
 
-def print_json(rows: Sequence[Row], workers: Mapping[str, Mapping[str, str]]) -> None:
+def print_json(rows: Sequence[Row], workers: Workers) -> None:
     """One object a generation, on a line."""
     for row in rows:
-        able = [node for node, can in workers.items() if can.get(row.projection) == row.declaration]
-        typer.echo(json.dumps(row._asdict() | {"able": able}, default=str))
+        typer.echo(json.dumps(row._asdict() | {"able": row.able(workers)}, default=str))
 
 
 def _state(row: Row, rows: Sequence[Row]) -> str:
