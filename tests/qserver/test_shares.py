@@ -175,12 +175,18 @@ class Picky(Marks):
         raise LookupError(event.account)
 
 
-async def of_faulty_rules(dsn: str) -> None:
-    """The new rules raise on an old event; then the generation is cancelled."""
-    journals = Journals(seed=65)
+async def of_an_old_event(seed: int) -> Journals:
+    """Deposits, and one event on which `Picky` raises."""
+    journals = Journals(seed=seed)
     await journals.begin()
     await journals.write(2)
     await journals.writers[0].batch([Entry("open", [AccountOpened(account="a", currency="EUR")])], recorded_at_us=9)
+    return journals
+
+
+async def of_faulty_rules(dsn: str) -> None:
+    """The new rules raise on an old event; then the generation is cancelled."""
+    journals = await of_an_old_event(65)
     async with connected(dsn) as connection:
         operator = Operator(connection)
         async with (
@@ -200,10 +206,7 @@ async def of_faulty_rules(dsn: str) -> None:
 
 async def of_a_fault(dsn: str) -> None:
     """The new rules raise on an old event; the generation is switched to once somebody has decided about it."""
-    journals = Journals(seed=66)
-    await journals.begin()
-    await journals.write(2)
-    await journals.writers[0].batch([Entry("open", [AccountOpened(account="a", currency="EUR")])], recorded_at_us=9)
+    journals = await of_an_old_event(66)
     async with connected(dsn) as connection:
         operator = Operator(connection)
         async with (

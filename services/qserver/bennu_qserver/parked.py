@@ -44,8 +44,7 @@ class ParkedGauges:
     """Metrics of what is parked, and log lines."""
 
     def __init__(self, metrics: Metrics, place: Place) -> None:
-        labels = {"app": place.app, "projection": place.projection, "partition": str(place.partition)}
-        labels["generation"] = str(place.generation)
+        labels = place.labels
         self._place = place
         self._events = metrics.gauge("bennu_qserver_parked_events", "Events that wait in bennu.dead_letters.", **labels)
         self._keys = metrics.gauge("bennu_qserver_parked_keys", "Aggregates whose events wait there.", **labels)

@@ -47,6 +47,11 @@ class Place(NamedTuple):
         return f"{self.projection}/{self.partition}, generation {self.generation}"
 
     @property
+    def labels(self) -> dict[str, str]:
+        """Of metrics."""
+        return {name: str(value) for name, value in self._asdict().items()}
+
+    @property
     def key(self) -> Key:
         """The generation alone."""
         return Key(self.app, self.projection, self.generation)

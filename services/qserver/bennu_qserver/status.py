@@ -18,8 +18,7 @@ class Gauges:
     """Metrics of one projection in one partition."""
 
     def __init__(self, metrics: Metrics, place: Place) -> None:
-        labels = {"app": place.app, "projection": place.projection, "partition": str(place.partition)}
-        labels["generation"] = str(place.generation)
+        labels = place.labels
         self._lag_batches = metrics.gauge(
             "bennu_qserver_lag_batches", "Journal records not yet projected, as last sampled.", **labels
         )
