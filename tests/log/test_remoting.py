@@ -4,14 +4,17 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from bennu.errors import BadSettings, OffsetBeyondTail, OffsetGone, RecordBroken, TopicMissing, Unavailable
 from bennu.log.port import Log
+from bennu.log.rocketmq import pull
 from bennu.log.rocketmq.admin import Admin
 from bennu.log.rocketmq.frame import Frame, decode
 from bennu.log.rocketmq.pull import Puller
@@ -109,11 +112,10 @@ class _Routes(Routes):
 
 async def _against(script: _Script, body: Callable[[Log], Awaitable[object]], *, gone: bool = False) -> None:
     async with _server(script) as address:
-        client = RemotingClient(address)
-        puller = Puller(client, routes=_Routes(gone), admin=Admin(RocketmqSettings(address)))
+        connect = partial(RemotingClient, address)
+        puller = Puller(connect, routes=_Routes(gone), admin=Admin(RocketmqSettings(address)))
         await body(puller)  # type: ignore[arg-type]  # only `read` and `bounds` of a log are used
         puller.close()
-        client.close()
 
 
 def _bounds(request: Frame, *, first: int, end: int) -> bytes:
@@ -265,6 +267,62 @@ def test_an_answer_that_never_comes_is_given_up_and_late_answers_are_nobodys() -
                 await client.call(_MAX_OFFSET, {}, timeout_ms=3_000)
 
     run(body())
+
+
+def test_a_reader_at_the_tail_is_answered_while_another_one_takes_long_to_receive() -> None:
+    """A proxy throws answers away for which there is no room, and only a connection's own answers take it."""
+    large = b"x" * 4_000_000
+    coming, found = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                (length,) = struct.unpack(">i", await reader.readexactly(4))
+                request = decode(memoryview(await reader.readexactly(length)))
+                if request.fields["topic"] == "replayed":
+                    whole = answer(0, request.opaque, body=stored(0, large))
+                    writer.write(whole[:-1])
+                    coming.set()
+                    await found.wait()  # all the time meanwhile an answer on this connection would be thrown away
+                    writer.write(whole[-1:])
+                else:
+                    writer.write(answer(0, request.opaque, body=stored(7, b"new")))
+        except asyncio.IncompleteReadError:
+            pass  # the reader has ended
+        finally:
+            writer.close()
+
+    async def body() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+            puller = Puller(partial(RemotingClient, address), routes=_Routes(), admin=Admin(RocketmqSettings(address)))
+            log: Log = puller  # type: ignore[assignment]  # only `read` and `bounds` of a log are used
+            replay = asyncio.ensure_future(take(log, "replayed", start=0, count=1))
+            await coming.wait()
+            assert await take(log, "followed", start=7, count=1) == [(7, b"new")]
+            found.set()
+            assert await replay == [(0, large)]
+            puller.close()
+
+    run(body())
+
+
+def test_pulls_without_an_answer_are_asked_again_and_then_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that has nothing new is late to say so; one that never answers is away."""
+    monkeypatch.setattr(pull, "_LONG_POLL_MS", 10)
+    monkeypatch.setattr(pull, "_ANSWER_TIMEOUT_MS", 10)
+    pulls = 0
+
+    def script(request: Frame) -> bytes:
+        nonlocal pulls
+        pulls += 1
+        return b"" if pulls <= 6 else answer(0, request.opaque, body=stored(0, b"found"))
+
+    with capture_logs() as said:
+        run(_against(script, lambda log: take(log, "t", start=0, count=1)))
+    assert [each["problem"] for each in said if each["event"] == "waiting for the log"]
+    assert pulls >= 7
 
 
 def test_it_also_runs_on_uvloop() -> None:

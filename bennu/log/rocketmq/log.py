@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from bennu.errors import AppendRefused, Unavailable
@@ -30,15 +31,14 @@ class RocketmqLog:
         self._admin = Admin(settings)
         self._routes = Routes(self._session, self._admin)
         self._appender = Appender(self._session, self._routes)
-        self._client = RemotingClient(settings.reads_at, settings.credentials)
-        self._puller = Puller(self._client, routes=self._routes, admin=self._admin)
+        connect = partial(RemotingClient, settings.reads_at, settings.credentials)
+        self._puller = Puller(connect, routes=self._routes, admin=self._admin)
         self._closed = asyncio.Event()
 
     async def close(self) -> None:
         """End the readers and refuse appends; the outcome of one under way is unknown."""
         self._closed.set()
         self._puller.close()
-        self._client.close()
         self._admin.close()
         await self._session.close()
 

@@ -1,10 +1,14 @@
 """Read by offset: PULL_MESSAGE with long poll, and never where the broker would rather have us continue.
 
 While the caller works on a large chunk, as in a replay, the next pull is under way: its offset is known.
+
+Each reader has a connection of its own.  A proxy drops an answer, without a word, when much of an earlier one still
+waits to be sent on the same connection: beside a replay every now and then a follower would have to find out by its
+deadline that it was left without an answer.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from bennu.errors import BadSettings, OffsetBeyondTail, OffsetGone, RecordBroken, TopicMissing, Unavailable
 from bennu.log.patience import Patience
@@ -12,7 +16,7 @@ from bennu.log.port import Record
 from bennu.log.rocketmq.admin import NO_PERMISSION, OK, READER_GROUP, TOPIC_NOT_EXIST, Admin
 from bennu.log.rocketmq.frame import Frame
 from bennu.log.rocketmq.messages import decode
-from bennu.log.rocketmq.remoting import RemotingClient
+from bennu.log.rocketmq.remoting import RemotingClient, Unanswered
 from bennu.log.rocketmq.routes import Routes
 
 _PULL = 11
@@ -29,18 +33,22 @@ _PULL_RECORDS = 1024
 _PREFETCH_RECORDS = 32
 _SUBSCRIPTION_IN_REQUEST = 4
 _LONG_POLL = 2
-# Short for a long poll: a proxy whose broker dies leaves the pull unanswered, and only our deadline ends it.
-_LONG_POLL_MS = 2_000
-_ANSWER_TIMEOUT_MS = 1_500
+# Short for a long poll: a proxy whose broker dies leaves the pull unanswered, and only our deadline ends it.  A broker
+# that has nothing new says so when it looks next, every five seconds, so one pull of two is asked again for nothing.
+_LONG_POLL_MS = 1_000
+_ANSWER_TIMEOUT_MS = 2_500
+_UNANSWERED_UNTIL_AWAY = 5
 _ASK_TIMEOUT_MS = 3_000
 _STRIKES_UNTIL_OUT_OF_RANGE = 3
 
 
 class Puller:
-    """Readers' requests, all over one connection."""
+    """Readers, and where topics begin and end."""
 
-    def __init__(self, client: RemotingClient, *, routes: Routes, admin: Admin) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], RemotingClient], *, routes: Routes, admin: Admin) -> None:
+        self._connect = connect
+        self._client = connect()
+        self._readers: set[RemotingClient] = set()
         self._routes = routes
         self._admin = admin
         self._closed = asyncio.Event()
@@ -48,6 +56,8 @@ class Puller:
     def close(self) -> None:
         """End all readers."""
         self._closed.set()
+        for client in (self._client, *self._readers):
+            client.close()
 
     async def bounds(self, topic: str) -> tuple[int, int]:
         """One attempt.  Raises `TopicMissing`, `Unavailable`, `BadSettings`."""
@@ -67,36 +77,44 @@ class Puller:
 
     async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
         """See `Log.read`."""
-        coming = asyncio.ensure_future(_Pull(self, topic, offset=offset).until_found())
+        client = self._connect()
+        self._readers.add(client)
+        coming = asyncio.ensure_future(_Pull(self, client, topic, offset=offset).until_found())
         try:
             while chunk := await coming:
                 offset = chunk[-1].offset + 1
                 many = len(chunk) >= _PREFETCH_RECORDS
                 if not many:  # near the tail a reader takes its time, and what comes meanwhile is read together
                     yield chunk
-                coming = asyncio.ensure_future(_Pull(self, topic, offset=offset).until_found())
+                coming = asyncio.ensure_future(_Pull(self, client, topic, offset=offset).until_found())
                 if many:
                     yield chunk
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+            self._readers.discard(client)
+            client.close()
 
 
 class _Pull:
     """The records at one offset, however long they take to come."""
 
-    def __init__(self, puller: Puller, topic: str, *, offset: int) -> None:
+    def __init__(self, puller: Puller, client: RemotingClient, topic: str, *, offset: int) -> None:
         self._puller = puller
+        self._client = client
         self._topic = topic
         self._offset = offset
         self._patience = Patience(f"reading {topic} at {offset}", puller._closed)
         self._strikes = 0
+        self._unanswered = 0
 
     async def until_found(self) -> list[Record]:
         """Never empty, unless the log was closed."""
         while not self._puller._closed.is_set():
             try:
-                answer = await self._ask()
+                answer = await self._answer()
+                if answer is None:
+                    continue
                 if answer.code == OK:
                     return await self._decoded(answer)
                 if answer.code == _NOTHING_NEW:
@@ -108,6 +126,18 @@ class _Pull:
                 if not self._puller._closed.is_set():
                     await self._patience.wait(error)
         return []
+
+    async def _answer(self) -> Frame | None:
+        """None if there is none, which a few times in a row means nothing.  Raises `Unavailable`."""
+        try:
+            answer = await self._ask()
+        except Unanswered:
+            self._unanswered += 1
+            if self._unanswered >= _UNANSWERED_UNTIL_AWAY:
+                raise
+            return None
+        self._unanswered = 0
+        return answer
 
     async def _ask(self) -> Frame:
         fields = {
@@ -124,7 +154,7 @@ class _Pull:
             "expressionType": "TAG",
             "bname": await self._puller._routes.broker_of(self._topic),
         }
-        return await self._puller._client.call(_PULL, fields, timeout_ms=_LONG_POLL_MS + _ANSWER_TIMEOUT_MS)
+        return await self._client.call(_PULL, fields, timeout_ms=_LONG_POLL_MS + _ANSWER_TIMEOUT_MS)
 
     async def _decoded(self, answer: Frame) -> list[Record]:
         try:

@@ -23,6 +23,10 @@ _MAX_IN_FLIGHT = 1024
 _LENGTH = struct.Struct(">i")
 
 
+class Unanswered(Unavailable):
+    """The request was sent, and no answer came in time."""
+
+
 class Connection(asyncio.BufferedProtocol):
     """One TCP connection.  A frame that cannot be understood ends it: nothing after it can be trusted."""
 
@@ -145,7 +149,7 @@ class RemotingClient:
         self._closed = False
 
     async def call(self, code: int, fields: Mapping[str, str], *, timeout_ms: int, body: bytes = b"") -> Frame:
-        """The answer, whatever its code.  Raises `Unavailable` when none came in time.
+        """The answer, whatever its code.  Raises `Unavailable`; `Unanswered` when none came in time.
 
         While a large answer is coming in, the deadline moves on: a slow link is not a dead one.
         """
@@ -160,7 +164,7 @@ class RemotingClient:
         answer = connection.request(opaque, encode(code, opaque, fields=fields, body=body))
         try:
             if not await _is_answered(answer, connection, timeout_s=timeout_ms / 1000):
-                raise Unavailable(f"{self._peer}: no answer in {timeout_ms} ms")
+                raise Unanswered(f"{self._peer}: no answer in {timeout_ms} ms")
             return answer.result()
         finally:
             connection.forget(opaque)
