@@ -7,6 +7,8 @@ import asyncio
 import cProfile
 import pstats
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter, process_time
 from unittest.mock import Mock
 
@@ -41,8 +43,10 @@ async def answer(stream: Stream, request: bytes) -> None:
     assert not any(reply.codes), reply.codes
 
 
-async def run(opening: list[bytes], rest: list[bytes]) -> tuple[float, float]:
-    """(seconds of wall clock, of CPU) for all frames."""
+async def run(
+    opening: list[bytes], rest: list[bytes], *, around: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> tuple[float, float]:
+    """(seconds of wall clock, of CPU) for all frames of `rest`, which are carried out inside `around`."""
     clock, observed, stopping = SystemClock(), Mock(spec=Observed), asyncio.Event()
     async with bennu.log.open("memory:") as log:
         intake = Intake(app, clock.wall_us)
@@ -57,8 +61,9 @@ async def run(opening: list[bytes], rest: list[bytes]) -> tuple[float, float]:
         for request in opening:
             await answer(stream, request)
         began, cpu = perf_counter(), process_time()
-        for first in range(0, len(rest), IN_FLIGHT):
-            await asyncio.gather(*(answer(stream, request) for request in rest[first : first + IN_FLIGHT]))
+        with around():
+            for first in range(0, len(rest), IN_FLIGHT):
+                await asyncio.gather(*(answer(stream, request) for request in rest[first : first + IN_FLIGHT]))
         took = perf_counter() - began, process_time() - cpu
         stopping.set()
         await running
