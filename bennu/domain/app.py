@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, state_type
 from bennu.domain.messages import input_type, key_of, name_of, returned_types, rules_of
 from bennu.domain.older import Older, StateUpcaster, older_versions
+from bennu.domain.ownership import owned_tables, plain_statements
 from bennu.domain.plan import plan_of
 from bennu.domain.projection import Projection
 from bennu.domain.saga import Saga, check_key
@@ -122,6 +123,9 @@ class App:
         self.scenarios = {scenario.name: scenario for scenario in scenarios}
         """What `bennu explore` lets sagas live through, by name."""
         self.projections = tuple(projection() for projection in projections)
+        for declared in self.projections:
+            owned_tables(declared, self.events)
+            plain_statements(declared)
         self._check_methods()
 
     def _add(self, number: int, rules: type[Aggregate[Any]]) -> None:

@@ -20,14 +20,19 @@ def name_of(message: type[Message]) -> str:
 
 
 def key_of(message: type[Message]) -> Callable[[Message], str]:
-    """Getter of the field marked `(bennu.v1.key) = true`; exactly one string field must be."""
+    """Getter of the key; see `key_field_of`."""
+    return attrgetter(key_field_of(message))
+
+
+def key_field_of(message: type[Message]) -> str:
+    """Name of the field marked `(bennu.v1.key) = true`; exactly one string field must be."""
     fields = [f for f in message.DESCRIPTOR.fields if f.GetOptions().Extensions[options_pb2.key]]
     if len(fields) != 1 or fields[0].type != FieldDescriptor.TYPE_STRING:
         raise BadSettings(
             f"{name_of(message)}: exactly one string field must carry [(bennu.v1.key) = true], found {len(fields)}; "
             "the key decides which aggregate, and so which partition, a message belongs to"
         )
-    return attrgetter(fields[0].name)
+    return fields[0].name
 
 
 def rules_of(owner: type, role: str) -> list[tuple[str, Callable[..., Any]]]:

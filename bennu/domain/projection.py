@@ -7,7 +7,9 @@
         def deposited(self, event: Deposited, rows: Rows, meta: EventMeta) -> None:
             rows.update("accounts", {"account": event.account}, balance_minor=event.balance_minor)
 
-A row of a keyed table belongs to one aggregate, so that partitions never write the same row.
+A row belongs to one aggregate, or to one partition, so that two partitions never write the same row in an order that
+nobody knows: `Table.owner` says which column of the key tells whose it is.  What many write is a `shared` table, whose
+columns say how they are merged.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +21,13 @@ BIGINT = "bigint"
 TIMESTAMP = "timestamptz"
 BOOLEAN = "boolean"
 JSONB = "jsonb"
+
+SUM = "sum"
+MAX = "max"
+MIN = "min"
+
+PARTITION = "partition"
+"""A `BIGINT` of this name in a key holds the number of the partition that wrote the row."""
 
 Value = str | int | bool | None
 """What a cell may hold; a `TIMESTAMP` column takes microseconds since 1970, a `JSONB` column a text that is JSON.
@@ -42,6 +51,9 @@ class Column:
     scale: int = 0
     """Of a `BIGINT` called `NAME_minor`: so many of its digits stand behind the point of the numeric column `NAME`,
     which only the view has, behind it, for those who query."""
+    merge: str = ""
+    """Of a `shared` table, how what partitions write becomes one value, whichever comes first: `SUM` of what is
+    incremented; `MAX` or `MIN` of what is upserted, NULL before, text by code points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,11 @@ class Table:
     key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
     comment: str = ""
+    owner: str = ""
+    """The column of the key that holds the id of the aggregate to which the row belongs: only events about that one
+    change it.  Without a word, `partition` if the key has it, else the column that is called as the events' key is."""
+    shared: bool = False
+    """Any event may write any row, by `increment` of `SUM` columns and `upsert` of `MAX` and `MIN` ones alone."""
 
 
 class EventMeta(NamedTuple):
@@ -66,10 +83,13 @@ class EventMeta(NamedTuple):
 
 
 class Rows(Protocol):
-    """The rows that events change; all changes of a batch, and the position, commit together."""
+    """The rows that events change, as if one change after another; all of a batch, and the position, commit together.
+
+    A change of a row that belongs to another aggregate or partition is refused, and its event parked.
+    """
 
     def upsert(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
-        """Insert the row, or set these columns of it."""
+        """Insert the row, or set these columns of it; those of a `shared` table become the greatest or least said."""
 
     def update(self, table: str, key: Mapping[str, Value], **values: Value) -> None:
         """Set these columns of a row; nothing if there is none."""
@@ -83,6 +103,15 @@ class Rows(Protocol):
     def delete(self, table: str, key: Mapping[str, Value]) -> None:
         """Remove the row if it is there."""
 
+    def update_where(self, table: str, where: Mapping[str, Value], **values: Value) -> None:
+        """Set these columns of all rows whose columns equal those of `where`, the owner among them; None is NULL."""
+
+    def delete_where(self, table: str, where: Mapping[str, Value]) -> None:
+        """Remove all such rows."""
+
+    def sql(self, statement: str, *values: Value) -> None:
+        """Carry out one of `Projection.statements`, with `values` for $1, $2, …; see `bennu.domain.plain_sql`."""
+
 
 class Projection:
     """Base of a projection.  `name` identifies its position; rules are marked with `projects`.
@@ -94,6 +123,8 @@ class Projection:
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     tables: ClassVar[tuple[Table, ...]] = ()
+    statements: ClassVar[tuple[str, ...]] = ()
+    """Plain SQL for what `Rows` can't say: see `bennu.domain.plain_sql`."""
 
 
 def projects(rule: Rule) -> Rule:

@@ -53,8 +53,9 @@ class Cells(Projection):
     tables = (
         Table(
             "cells",
-            key=("account",),
+            key=("partition", "account"),
             columns=(
+                Column("partition", BIGINT),
                 Column("account", TEXT),
                 Column("amount", BIGINT),
                 Column("note", TEXT),
@@ -65,26 +66,27 @@ class Cells(Projection):
 
     @projects
     def opened(self, event: AccountOpened, rows: Rows, meta: EventMeta) -> None:
+        mine = {"partition": meta.partition}
         match event.owner:
             case "null":
-                rows.upsert("cells", {"account": event.account}, note=None)
+                rows.upsert("cells", {**mine, "account": event.account}, note=None)
             case "range":
-                rows.upsert("cells", {"account": event.account}, amount=2**63)
+                rows.upsert("cells", {**mine, "account": event.account}, amount=2**63)
             case "json":
-                rows.upsert("cells", {"account": event.account}, said="{")
+                rows.upsert("cells", {**mine, "account": event.account}, said="{")
             case "index":
-                rows.upsert("cells", {"account": "".join(map(chr, range(0x4E00, 0x5E00)))})
+                rows.upsert("cells", {**mine, "account": "".join(map(chr, range(0x4E00, 0x5E00)))})
             case "zero":
-                rows.upsert("cells", {"account": "x\0"}, note="\0")
-                rows.upsert("cells", {"account": "x\ufffd"}, amount=1)
+                rows.upsert("cells", {**mine, "account": "x\0"}, note="\0")
+                rows.upsert("cells", {**mine, "account": "x\ufffd"}, amount=1)
             case "raise":
                 raise LookupError("no such thing")
             case "sum":
-                rows.increment("cells", {"account": "sum"}, amount=2**63 - 1)
+                rows.increment("cells", {**mine, "account": "sum"}, amount=2**63 - 1)
             case "again":
-                rows.append("cells", account="again")
+                rows.append("cells", **mine, account="again")
             case _:
-                rows.upsert("cells", {"account": event.account}, note="well")
+                rows.upsert("cells", {**mine, "account": event.account}, note="well")
 
 
 def opened(owner: str) -> AccountOpened:
@@ -124,8 +126,15 @@ async def stands_at(connection: "asyncpg.Connection[asyncpg.Record]", offset: in
     [
         ("null", ["bank-events-0, seq 2", "table `cells`, column `note`", "NULL"]),
         ("range", ["bank-events-0, seq 2", "table `cells`, column `amount`", "out of range"]),
-        ("json", ["bank-events-0, seq 2 to 2", "table `cells` (account, said)", "invalid input syntax for type json"]),
-        ("index", ["bank-events-0, seq 2 to 2", "table `cells` (account)", "index row"]),
+        (
+            "json",
+            [
+                "bank-events-0, seq 2 to 2",
+                "table `cells` (partition, account, said)",
+                "invalid input syntax for type json",
+            ],
+        ),
+        ("index", ["bank-events-0, seq 2 to 2", "table `cells` (partition, account)", "index row"]),
         ("raise", ["bank-events-0, offset 1, seq 2", "AccountOpened", "no such thing"]),
     ],
 )
@@ -153,7 +162,7 @@ def test_a_zero_byte_is_replaced(database: str) -> None:
 def test_what_postgres_refuses_is_parked(database: str, owner: str, fault: str) -> None:
     """Of a sum that overflows and a row that is appended twice, what came first is shown."""
     (said,), accounts = asyncio.run(parked(database, owner, owner))
-    assert said.startswith("bank-events-0, seq 2 to 2: table `cells` (account")
+    assert said.startswith("bank-events-0, seq 2 to 2: table `cells` (partition, account")
     assert fault in said
     assert accounts == [owner]
 

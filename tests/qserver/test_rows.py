@@ -9,7 +9,10 @@ import asyncpg
 import pytest
 
 from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
-from bennu_qserver.errors import ProjectionFailed
+from bennu.domain.plain_sql import parsed
+from bennu_qserver.database import execute
+from bennu_qserver.errors import EventFault, ProjectionFailed
+from bennu_qserver.plain_calls import plain_calls
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.statements import Statement
 from bennu_qserver.tables import StoredTable, create_statements
@@ -30,8 +33,11 @@ TABLE = Table(
         Column("said", JSONB, nullable=True),
         Column("rich", BOOLEAN, formula="amount > 5"),
     ),
+    owner="name",
 )
 STORED = StoredTable("public", 1, TABLE)
+COUNT = "UPDATE {things} SET maybe = coalesce(things.maybe, 0) + 1, note = $2 WHERE name = $1 AND flag"
+CALLS = plain_calls({COUNT: parsed(COUNT, {"things": TABLE}, "here")}, {"things": STORED})
 NEW_ROW = {"flag": False, "amount": 0, "maybe": None, "note": None, "moment": 0, "said": None}
 MOMENTS_US = (-62_135_596_800_000_000, -1, 0, 1, 1_700_000_000_123_457, 253_402_300_799_999_999)
 
@@ -41,7 +47,7 @@ Model = dict[tuple[str, int], Row]
 
 def new_rows() -> RowChanges:
     """Nothing changed yet."""
-    return RowChanges({"things": Statement(STORED)}, "topic-0")
+    return RowChanges({"things": Statement(STORED)}, "topic-0", CALLS)
 
 
 class Changing:
@@ -55,7 +61,7 @@ class Changing:
         """One change that a projection may make."""
         place = (self.random.choice("ab"), self.random.randrange(3))
         key: Row = dict(zip(TABLE.key, place, strict=True))
-        kind = self.random.choice(("upsert", "update", "increment", "append", "delete"))
+        kind = self.random.choice(("upsert", "update", "increment", "append", "delete", "where", "where", "sql"))
         there = place in self.model
         match kind:
             case "upsert":
@@ -76,6 +82,38 @@ class Changing:
             case "delete":
                 rows.delete("things", key)
                 self.model.pop(place, None)
+            case "where":
+                self._look(rows, place[0])
+            case "sql" if self.random.random() < 0.5:
+                self._call(rows, place[0])
+
+    def _look(self, rows: RowChanges, name: str) -> None:
+        """For rows of one owner by other columns, of which some may be NULL, and some are set."""
+        where: Row = {"name": name} | {
+            column: self.random.choice(values)
+            for column, values in {"flag": (True, False), "maybe": (None, 1), "number": (0, 1)}.items()
+            if self.random.random() < 0.4
+        }
+        found = [
+            key
+            for key, row in self.model.items()
+            if where.items() <= (row | dict(zip(TABLE.key, key, strict=True))).items()
+        ]
+        if self.random.random() < 0.2:
+            rows.delete_where("things", where)
+            for key in found:
+                del self.model[key]
+        else:
+            values = self._values()
+            rows.update_where("things", where, **values)
+            for key in found:
+                self.model[key] = self.model[key] | values
+
+    def _call(self, rows: RowChanges, name: str) -> None:
+        rows.sql(COUNT, name, name)
+        for key, row in self.model.items():
+            if key[0] == name and row["flag"]:
+                self.model[key] = row | {"maybe": (row["maybe"] or 0) + 1, "note": name}
 
     def _increment(self, rows: RowChanges, key: Row, place: tuple[str, int]) -> None:
         amounts = {name: self.random.randrange(-5, 5) for name in ("amount", "maybe") if self.random.random() < 0.6}
@@ -100,7 +138,7 @@ async def write(connection: "asyncpg.Connection[asyncpg.Record]", rows: RowChang
     """As the loop does."""
     async with connection.transaction():
         for one in rows.writes():
-            await connection.execute(one.sql, *one.arrays)
+            await execute(connection, one)
 
 
 async def stored(connection: "asyncpg.Connection[asyncpg.Record]") -> Model:
@@ -147,7 +185,7 @@ async def append_over(dsn: str) -> None:
         rows = new_rows()
         rows.update("things", {"name": "a", "number": 1}, amount=7)
         rows.append("things", name="a", number=1)
-        with pytest.raises(asyncpg.UniqueViolationError):
+        with pytest.raises(EventFault, match="duplicate key"):
             await write(connection, rows)
 
 
@@ -195,6 +233,15 @@ def test_an_update_without_columns_writes_nothing() -> None:
         (lambda rows: rows.update("things", {"name": "a", "number": 1}, rich=True), "`rich` is computed"),
         (lambda rows: rows.append("things", name="a"), "a new row needs number"),
         (lambda rows: rows.increment("things", {"name": "a", "number": 1}, note=1), "column `note`: is of type text"),
+        (lambda rows: rows.update_where("things", {"flag": True}, amount=1), "say whose they are, by `name`"),
+        (lambda rows: rows.delete_where("things", {}), "looks for rows by nothing"),
+        (lambda rows: rows.update_where("things", {"name": "a"}, number=1), "`number` is its key"),
+        (lambda rows: rows.update_where("things", {"name": "a", "other": 1}, amount=1), "has no column `other`"),
+        (lambda rows: rows.update_where("things", {"name": "a", "flag": None}, amount=1), "`flag` is never NULL"),
+        (lambda rows: rows.sql("DELETE FROM {things}"), "is not among the `statements`"),
+        (lambda rows: rows.sql(COUNT, "a"), "takes 2 values, not 1"),
+        (lambda rows: rows.sql(COUNT, "a", 1.5), r"\$2 is a float"),
+        (lambda rows: rows.sql(COUNT, "a", "\ud800"), r"\$2 is a text that is no valid Unicode"),
     ],
 )
 def test_changes_that_the_table_does_not_allow_are_refused(

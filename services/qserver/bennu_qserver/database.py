@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn, TypeAlias, TypeVar
 
 import asyncpg
@@ -10,6 +11,8 @@ from asyncpg import exceptions as pg
 from asyncpg.pool import PoolConnectionProxy
 from prometheus_client import Counter
 
+from bennu.domain import TIMESTAMP
+from bennu.domain.projection import Value
 from bennu.errors import BadSettings
 from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
@@ -24,15 +27,24 @@ from bennu_qserver.limits import (
     PING_S,
     POOL_CONNECTIONS,
 )
+from bennu_qserver.plain_calls import Owned
 from bennu_qserver.rows import Write
+from bennu_qserver.tables import CATALOG_NAMES
+from bennu_qserver.values import EARLIEST_US, LATEST_US
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
 
 READY = "postgres"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-CONTENT_REFUSED = (pg.DataError, pg.IntegrityConstraintViolationError, pg.ProgramLimitExceededError)
-"""The rows themselves are at fault: the last one is a text too long for an index."""
+CONTENT_REFUSED = (
+    pg.CardinalityViolationError,  # plain SQL: a row twice, or several where one is wanted
+    pg.DataError,
+    pg.IntegrityConstraintViolationError,
+    pg.ProgramLimitExceededError,  # a text too long for an index
+)
+"""The rows themselves are at fault."""
 
 
 class Database:
@@ -102,9 +114,29 @@ async def _ping(connection: Connection) -> None:
 async def execute(connection: Connection, write: Write) -> None:
     """Write rows.  Raises `EventFault`, naming table, topic and events, when Postgres refuses their content."""
     try:
-        await connection.execute(write.sql, *write.arrays)
+        if write.owned is None:
+            await connection.execute(write.sql, *write.arrays)
+        else:
+            await _call(connection, write, write.owned)
     except CONTENT_REFUSED as error:
         raise EventFault(f"{write.where}: {refusal(error)}") from error
+
+
+async def _call(connection: Connection, write: Write, owned: Owned) -> None:
+    prepared = await connection.prepare(write.sql)
+    values = [_bound(kind.name, value) for kind, value in zip(prepared.get_parameters(), write.arrays, strict=True)]
+    rows = await prepared.fetch(*values)
+    if fault := owned.fault([row["owner"] for row in rows]):
+        raise EventFault(f"{write.where}: {fault}")
+
+
+def _bound(kind: str, value: Value) -> Value | datetime:
+    """A time is in microseconds, as everywhere in rules."""
+    if kind not in (TIMESTAMP, CATALOG_NAMES[TIMESTAMP]) or not isinstance(value, int):
+        return value
+    if not EARLIEST_US <= value <= LATEST_US:
+        raise pg.DataError(f"{value} is no time in microseconds")
+    return EPOCH + timedelta(microseconds=value)
 
 
 def refusal(error: pg.PostgresError) -> str:

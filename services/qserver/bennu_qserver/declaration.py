@@ -1,30 +1,36 @@
 """The hash of a declaration: what is in it can't change without building the tables anew.
 
-Comments are not: they are set again at each start.  Nor is what a rule does: its author says by `Projection.version`
-that it shows the same events otherwise.
+Comments are not: they are set again at each start.  Nor is whose a row is, which
+changes none.  Nor is what a rule does: its author says by `Projection.version` that it shows the same events otherwise.
 """
 
 import json
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from bennu.domain import Table
+from bennu.domain import Projection, Table
 
 
-def declaration_of(name: str, version: int, *, tables: Sequence[Table], handled: Sequence[str]) -> str:
+def declaration_of(projection: Projection, name: str, *, handled: Sequence[str]) -> str:
     """16 hexadecimal digits; `handled` are the types of events that change rows, in order."""
-    plain = {
+    plain: dict[str, object] = {
         "name": name,
-        "version": version,
-        "tables": [_plain(table) for table in sorted(tables, key=lambda table: table.name)],
+        "version": projection.version,
+        "tables": [_plain(table) for table in sorted(projection.tables, key=lambda table: table.name)],
         "handled": list(handled),
     }
+    if projection.statements:
+        plain["statements"] = sorted(projection.statements)
     return blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _plain(table: Table) -> dict[str, object]:
     columns = [
-        (column.name, column.type, column.nullable, column.formula, *([column.scale] if column.scale else []))
+        (
+            *(column.name, column.type, column.nullable, column.formula),
+            *([column.scale] if column.scale else []),
+            *([f"merge {column.merge}"] if column.merge else []),
+        )
         for column in table.columns
     ]
     return {"name": table.name, "columns": columns, "key": table.key, "indexes": table.indexes}

@@ -1,7 +1,7 @@
 """A projection, compiled: for each event type how its bytes become row changes, looked up once."""
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bennu.domain import App, EventMeta, Projection, Table
 from bennu.domain.messages import input_type, name_of, rules_of
+from bennu.domain.ownership import owned_tables, plain_statements
+from bennu.domain.plain_sql import PlainSql
 from bennu.errors import BadSettings, RecordBroken
 from bennu.replica.known import check_events
 from bennu.v1 import saga_pb2
@@ -17,6 +19,7 @@ from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.declaration import declaration_of
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.events import Event, Handler, Rule, event_key, events_of, saga_key, unreadable
+from bennu_qserver.plain_calls import PlainCall, plain_calls
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.saga_projection import SagaProjection
 from bennu_qserver.statements import Statement
@@ -38,6 +41,7 @@ class CompiledProjection:
     statements: dict[str, Statement]
     handlers: dict[str, Handler | None]
     """Every event type that is known; None for those of no interest."""
+    calls: dict[str, PlainCall]
 
     @property
     def tables(self) -> list[StoredTable]:
@@ -49,7 +53,7 @@ class CompiledProjection:
 
     def new_rows(self, topic: str) -> RowChanges:
         """No changes yet."""
-        return RowChanges(self.statements, topic)
+        return RowChanges(self.statements, topic, self.calls)
 
     def events(self, batch: EventBatch, *, partition: int, where: str) -> Iterator[Event]:
         """Those of an effective batch that are of interest.  Raises `RecordBroken` for what can't be understood."""
@@ -87,11 +91,14 @@ class DeclaredProjection:
     handlers: dict[str, Handler | None]
     declaration: str
     """Hash of what must be built anew when it changes: tables, event types, and the version its author gives it."""
+    plain: dict[str, PlainSql] = field(default_factory=dict)
 
     def in_generation(self, number: int) -> CompiledProjection:
         """With the tables of one of its generations."""
-        statements = {table.name: Statement(StoredTable(self.app, number, table)) for table in self.tables}
-        return CompiledProjection(self.app, self.name, self.journal, number, statements, self.handlers)
+        tables = {table.name: StoredTable(self.app, number, table) for table in self.tables}
+        statements = {name: Statement(table) for name, table in tables.items()}
+        calls = plain_calls(self.plain, tables)
+        return CompiledProjection(self.app, self.name, self.journal, number, statements, self.handlers, calls)
 
 
 def compile_projections(app: App) -> list[DeclaredProjection]:
@@ -120,9 +127,9 @@ def _of_events(app: App, projection: Projection) -> DeclaredProjection:
     name = projection.name or type(projection).__qualname__.lower()
     handled = {kind for name in rules for kind in _as_first_written(app, name)}
     handlers = _handlers(app, rules)
-    return DeclaredProjection(
-        app.name, name, EVENTS, projection.tables, handlers, _declaration(projection, name, handled=handled)
-    )
+    declaration = _declaration(projection, name, handled=handled)
+    tables = owned_tables(projection, app.events)
+    return DeclaredProjection(app.name, name, EVENTS, tables, handlers, declaration, plain_statements(projection))
 
 
 def _as_first_written(app: App, event: str) -> list[str]:
@@ -146,7 +153,7 @@ def _of_sagas(app: App) -> DeclaredProjection:
 def _declaration(projection: Projection, name: str, *, handled: Iterable[str]) -> str:
     for table in projection.tables:
         check_table(table, type(projection).__qualname__)
-    return declaration_of(name, projection.version, tables=projection.tables, handled=sorted(handled))
+    return declaration_of(projection, name, handled=sorted(handled))
 
 
 def _rules(projection: Projection, events: Container[str], *, app: str) -> dict[str, Rule]:

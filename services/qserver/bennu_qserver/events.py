@@ -93,7 +93,7 @@ def events_of(batch: EventBatch, handlers: Sequence[Handler | None], *, partitio
 
 def project(event: Event, rows: RowChanges) -> None:
     """Collect the row changes of an event.  Raises `EventFault` for a rule that can't do its work."""
-    rows.seq = event.meta.seq
+    rows.begin(event)
     try:
         event.handler.rule(event.message, rows, event.meta)
     except ProjectionFailed as error:

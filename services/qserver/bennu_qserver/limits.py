@@ -6,6 +6,8 @@ TRANSACTION_CHANGES = 16_000
 """Row changes gathered for one transaction: at a few hundred, its fixed cost is what limits catching up ..."""
 TRANSACTION_BYTES = 8 * 1024 * 1024
 """... or so many bytes of journal records.  What is gathered waits only while the transaction before it runs."""
+PLAIN_SQL_CHANGES = 10
+"""Changes that a call of plain SQL counts for: each is a round trip of its own."""
 
 BUILDING_CHANGES = 4_000
 """The same for a generation that is not live: what is live waits at most for one of these."""

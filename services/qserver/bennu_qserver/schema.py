@@ -1,13 +1,18 @@
 """Makes the declared tables in Postgres, under an advisory lock, because several QServers may start at once."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 
-from bennu.ops.postgres import SCHEMA_LOCK
+from asyncpg import exceptions as pg
+
+from bennu.errors import BadSettings
+from bennu.ops.postgres import AWAY, SCHEMA_LOCK
 from bennu_qserver import generations, positions
-from bennu_qserver.database import Connection
+from bennu_qserver.database import Connection, refusal
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
 from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Key
+from bennu_qserver.plain_calls import PlainCall
 from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
 
 VERSION_TABLE = "qserver_version"
@@ -63,9 +68,41 @@ async def create_tables(connection: Connection, projection: CompiledProjection, 
         await _create_table(connection, table, begun=begun)
         if views and not await connection.fetchval(_EXISTS, table.view_sql):
             await _execute(connection, view_statements(table))
+    for call in projection.calls.values():
+        await _check_call(connection, call, projection)
     if filled and not begun:
         raise TablesDiffer(f"schema {projection.app}: {', '.join(filled)} has rows, but no position says of what")
     await generations.made(connection, key, [table.declared.name for table in projection.tables])
+
+
+async def _check_call(connection: Connection, call: PlainCall, projection: CompiledProjection) -> None:
+    """Raise `BadSettings` for plain SQL that Postgres does not understand, or that reads other tables."""
+    where = f"projection `{projection.name}`, statement `{call.shortened}`"
+    try:
+        async with connection.transaction():  # a savepoint
+            plan = json.loads(await connection.fetchval(f"EXPLAIN (GENERIC_PLAN, VERBOSE, FORMAT JSON) {call.sql}"))
+    except pg.PostgresError as error:
+        if isinstance(error, AWAY):
+            raise
+        raise BadSettings(f"{where}: {refusal(error)}") from error
+    ours = {(table.schema, table.name) for table in projection.tables}
+    others = sorted(".".join(found) for found in set(_relations(plan)) - ours)
+    if others:
+        raise BadSettings(
+            f"{where}: it reads {', '.join(others)}; only tables of its projection are there in a rebuild"
+        )
+
+
+def _relations(plan: object) -> Iterator[tuple[str, str]]:
+    """Schemas and names of the tables in a plan."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from _relations(part)
+    elif isinstance(plan, dict):
+        if "Relation Name" in plan:
+            yield str(plan["Schema"]), str(plan["Relation Name"])
+        for part in plan.values():
+            yield from _relations(part)
 
 
 async def _agrees(connection: Connection, projection: CompiledProjection) -> bool:
