@@ -28,6 +28,7 @@ BROAD_EXCEPTS = {
     ("bennu/replica/fold.py", "answer"): "a domain's query must not end the service",
     ("bennu/replica/stored.py", "load"): "an upcaster of states raises: an older snapshot or the journal serves",
     ("services/saga/bennu_saga/definitions.py", "call_rule"): "a saga whose rule raises fails; the others go on",
+    ("services/qserver/bennu_qserver/made_up.py", "try_rule"): "a rule may refuse, in its own way, what is made up",
     ("services/qserver/bennu_qserver/manager.py", "_run"): "what is built must not end what people read",
     ("bennu/explore/judge.py", "checked"): "a scenario's check may be as wrong as what it checks",
     ("bennu/stack/owned.py", "__enter__"): "cleans up and raises again, for Ctrl-C too: no process may be left over",

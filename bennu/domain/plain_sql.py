@@ -40,7 +40,7 @@ _REFUSED = (
     (re.compile(";"), "it is one statement"),
     (re.compile(r"--|/\*"), "comments stand beside the text"),
     (re.compile(r"\$(?!\d)"), "a text stands between single quotes, a value is $1, $2, …"),
-    (re.compile(r"\\"), "a text with a backslash is bound as a value"),
+    (re.compile("['\"]"), "it does not end"),
     (re.compile(r"\breturning\b", re.IGNORECASE), "nobody hears what it returns"),
     (_CHANGING, "it may be something else when tables are rebuilt; bind what the event and its `meta` say"),
 )
@@ -67,13 +67,15 @@ class PlainSql:
             table, called = _named(found[1])
             return f'{name(table)} AS "{called}"'
 
-        return "".join(_TABLE.sub(put, part) for part in _parts(self.text))
+        return "".join(part if _is_literal(part) else _TABLE.sub(put, part) for part in _parts(self.text))
 
 
 def parsed(text: str, tables: Mapping[str, Table], where: str) -> PlainSql:
     """The statement.  Raises `BadSettings`, naming `where`, for what it may not say."""
     where = f"{where}: statement `{shortened(text)}`"
-    bare = " ".join(part for part in _parts(text) if not part.startswith(("'", '"')))
+    if "\\" in text:
+        raise BadSettings(f"{where}: `\\`: a text with a backslash is bound as a value")
+    bare = " ".join(part for part in _parts(text) if not _is_literal(part))
     for pattern, reason in _REFUSED:
         if found := pattern.search(bare):
             raise BadSettings(f"{where}: `{found[0]}`: {reason}")
@@ -117,6 +119,10 @@ def _named(inside: str) -> tuple[str, str]:
     found = _NAMED.fullmatch(inside)
     assert found is not None, "checked"
     return found[1], found[2] or found[1]
+
+
+def _is_literal(part: str) -> bool:
+    return len(part) > 1 and part[0] in "'\"" and part[0] == part[-1]
 
 
 def _parts(text: str) -> list[str]:

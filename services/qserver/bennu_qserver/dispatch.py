@@ -19,6 +19,7 @@ from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.declaration import declaration_of
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.events import Event, Handler, Rule, event_key, events_of, saga_key, unreadable
+from bennu_qserver.made_up import META, made_up, try_rule
 from bennu_qserver.plain_calls import PlainCall, plain_calls
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.saga_projection import SagaProjection
@@ -129,7 +130,19 @@ def _of_events(app: App, projection: Projection) -> DeclaredProjection:
     handlers = _handlers(app, rules)
     declaration = _declaration(projection, name, handled=handled)
     tables = owned_tables(projection, app.events)
-    return DeclaredProjection(app.name, name, EVENTS, tables, handlers, declaration, plain_statements(projection))
+    declared = DeclaredProjection(app.name, name, EVENTS, tables, handlers, declaration, plain_statements(projection))
+    for event in rules:
+        _try(declared, app.events[event].message, f"{type(projection).__qualname__}, the rule for {event}")
+    return declared
+
+
+def _try(declared: DeclaredProjection, message: type[Message], where: str) -> None:
+    handler = declared.handlers[name_of(message)]
+    assert handler is not None, "it has a rule"
+    first = declared.in_generation(1)
+    made = made_up(message)
+    event = Event(made, META, handler, made.SerializeToString(), "nowhere")
+    try_rule(event, first.new_rows(first.topic(META.partition)), where)
 
 
 def _as_first_written(app: App, event: str) -> list[str]:

@@ -1,9 +1,7 @@
 """What is to become of rows: changes merged per key, and the stages in which they are written."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
-from bennu.domain import EventMeta
 from bennu.domain.projection import Value
 from bennu_qserver.statements import Kind, Shape
 from bennu_qserver.tables import StoredTable
@@ -13,42 +11,6 @@ Changes = tuple[list[int], list[tuple[Value, ...]]]
 """The numbers of events, and beside each the values of the same columns."""
 Group = tuple[Shape, list[int], list[tuple[Value, ...]]]
 """Changes of one shape."""
-
-
-class About(Protocol):
-    """An event, as far as changes of rows need to know it."""
-
-    @property
-    def meta(self) -> EventMeta:
-        """Where it stands."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Kind and id of its aggregate."""
-
-
-class Turn:
-    """The event whose rule is at work; there may be none, and then rows belong to nobody."""
-
-    __slots__ = ("_aggregate", "_event", "partition", "seq")
-
-    def __init__(self) -> None:
-        self.seq = 0
-        self.partition: int | None = None
-        self._event: About | None = None
-        self._aggregate: str | None = None
-
-    def begin(self, event: About) -> None:
-        """It is this one's."""
-        self._event, self._aggregate = event, None
-        self.seq, self.partition = event.meta.seq, event.meta.partition
-
-    @property
-    def aggregate(self) -> str | None:
-        """The id of the aggregate that it is about: looked for only when a row asks."""
-        if self._aggregate is None and self._event is not None:
-            self._aggregate = self._event.key[1]
-        return self._aggregate
 
 
 class Effect:

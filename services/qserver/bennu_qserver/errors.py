@@ -11,6 +11,10 @@ class EventFault(ProjectionFailed):
     """A rule raised, or gave a row that its table can't hold: the event is parked.  Table, column and seq are named."""
 
 
+class NotOwner(ProjectionFailed):
+    """A rule would write a row that belongs to another aggregate or partition than its event."""
+
+
 class TablesDiffer(BadSettings):
     """The tables of a generation are not as they were made, or not there: they must be built anew."""
 

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
 
-from bennu.domain import App, EventMeta
+from bennu.domain import App, EventMeta, Rows
 from bennu.domain.messages import key_of
 from bennu.errors import BadSettings
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.errors import EventFault, ProjectionFailed
-from bennu_qserver.rows import RowChanges
+from bennu_qserver.owners import About
 from bennu_qserver.values import mended_text
 
 RULE_FAULTS = (
@@ -43,7 +43,14 @@ class AggregateKey(NamedTuple):
         return f"{self.aggregate} {self.key}"
 
 
-Rule = Callable[[Message, RowChanges, EventMeta], None]
+class EventRows(Rows, Protocol):
+    """What rules are given: rows that are told first whose turn it is."""
+
+    def begin(self, event: About) -> None:
+        """It is this event's."""
+
+
+Rule = Callable[[Message, EventRows, EventMeta], None]
 KeyOf = Callable[[Message], AggregateKey]
 
 
@@ -91,7 +98,7 @@ def events_of(batch: EventBatch, handlers: Sequence[Handler | None], *, partitio
             seq += 1
 
 
-def project(event: Event, rows: RowChanges) -> None:
+def project(event: Event, rows: EventRows) -> None:
     """Collect the row changes of an event.  Raises `EventFault` for a rule that can't do its work."""
     rows.begin(event)
     try:

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bennu.domain import TEXT, Column
-from bennu.domain.ownership import is_partition
 from bennu.domain.plain_sql import PlainSql, shortened
 from bennu.domain.projection import Value
-from bennu_qserver.effects import Turn
 from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.owners import Owner, Turn
 from bennu_qserver.tables import StoredTable, quoted
 from bennu_qserver.values import first_fault, mended_text
 
@@ -40,8 +39,7 @@ class PlainCall(NamedTuple):
     table: str
     sql: str
     """For this generation; it returns the owner of each row that it changed."""
-    column: str
-    of_partition: bool
+    owner: Owner
 
     @property
     def shortened(self) -> str:
@@ -50,7 +48,7 @@ class PlainCall(NamedTuple):
 
     def owned(self, turn: Turn) -> Owned:
         """Whose rows it may change, called by this event."""
-        return Owned(self.column, turn.partition if self.of_partition else turn.aggregate)
+        return Owned(self.owner.column, self.owner.mine(turn))
 
     def bound(self, values: Sequence[Value]) -> tuple[list[Value], int]:
         """The values as Postgres can hold them, and how many were mended.  Raises `ProjectionFailed`."""
@@ -72,7 +70,6 @@ def plain_calls(statements: Mapping[str, PlainSql], tables: Mapping[str, StoredT
 
 
 def _call(plain: PlainSql, tables: Mapping[str, StoredTable]) -> PlainCall:
-    target = tables[plain.target]
-    owner = target.declared.owner
-    sql = f"{plain.sql(lambda name: tables[name].sql)} RETURNING {quoted(plain.called)}.{quoted(owner)} AS owner"
-    return PlainCall(plain, plain.target, sql, owner, is_partition(target.columns[owner]))
+    owner = Owner(tables[plain.target])
+    sql = f"{plain.sql(lambda name: tables[name].sql)} RETURNING {quoted(plain.called)}.{quoted(owner.column)} AS owner"
+    return PlainCall(plain, plain.target, sql, owner)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from bennu.domain import Column
 from bennu.domain.projection import Value
-from bennu_qserver.effects import About, Turn
 from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.limits import PLAIN_SQL_CHANGES
+from bennu_qserver.owners import About, Turn
 from bennu_qserver.plain_calls import Owned, PlainCall
 from bennu_qserver.shared_rows import SharedRows
 from bennu_qserver.statements import Kind, Statement

@@ -13,7 +13,15 @@ from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
 from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Key
 from bennu_qserver.plain_calls import PlainCall
-from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
+from bennu_qserver.tables import (
+    StoredTable,
+    adorn_statements,
+    create_statements,
+    differences,
+    literal,
+    quoted,
+    view_statements,
+)
 
 VERSION_TABLE = "qserver_version"
 VERSION = "0003"
@@ -29,6 +37,14 @@ SELECT a.attname FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY k.place
+"""
+
+# A driver would want values for the statement's parameters, and what a plan reads depends on values that are known.
+_PLAN = """
+DO $plan$ DECLARE plan json; BEGIN
+    EXECUTE {} INTO plan;
+    PERFORM set_config('bennu.plan', plan::text, true);
+END $plan$
 """
 
 
@@ -80,7 +96,8 @@ async def _check_call(connection: Connection, call: PlainCall, projection: Compi
     where = f"projection `{projection.name}`, statement `{call.shortened}`"
     try:
         async with connection.transaction():  # a savepoint
-            plan = json.loads(await connection.fetchval(f"EXPLAIN (GENERIC_PLAN, VERBOSE, FORMAT JSON) {call.sql}"))
+            await connection.execute(_PLAN.format(literal(f"EXPLAIN (GENERIC_PLAN, VERBOSE, FORMAT JSON) {call.sql}")))
+            plan = json.loads(await connection.fetchval("SELECT current_setting('bennu.plan')"))
     except pg.PostgresError as error:
         if isinstance(error, AWAY):
             raise

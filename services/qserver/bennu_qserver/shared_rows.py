@@ -7,8 +7,9 @@ rows at the same time then wait for one another, and never each for the other.
 from collections.abc import Iterator, Mapping, Sequence
 
 from bennu.domain.projection import MAX, SUM, Value
-from bennu_qserver.effects import Changes, Group, Key, Turn
+from bennu_qserver.effects import Changes, Group, Key
 from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.owners import Turn
 from bennu_qserver.statements import Kind, Shape
 from bennu_qserver.table_rows import getter, mended_key
 from bennu_qserver.tables import StoredTable

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from bennu.domain import BIGINT
-from bennu.domain.ownership import is_partition
 from bennu.domain.projection import Value
-from bennu_qserver.effects import Changes, Effect, Group, Key, Stage, Turn
-from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.effects import Changes, Effect, Group, Key, Stage
+from bennu_qserver.errors import NotOwner, ProjectionFailed
+from bennu_qserver.owners import Owner, Turn
 from bennu_qserver.statements import Kind, Shape
 from bennu_qserver.tables import StoredTable
 from bennu_qserver.values import mended_text
@@ -47,9 +47,7 @@ class TableRows:
         self._known_shapes: set[tuple[str, ...]] = set()
         self._values_of_key = getter(table.key)
         self._addable = {column.name for column in table.declared.columns if column.type == BIGINT}
-        self._owner = table.declared.owner
-        self._owner_at = table.key.index(self._owner) if self._owner else -1
-        self._of_partition = bool(self._owner) and is_partition(table.columns[self._owner])
+        self._owner = Owner(table)
 
     # --- changes of rows by their keys
 
@@ -84,9 +82,9 @@ class TableRows:
         if columns not in self._known_shapes:
             self._check_columns(columns, needed=self.table.key)
             self._known_shapes.add(columns)
-        if self._owner:
-            self._check_owner(values[self._owner])
-        stage = self._stage_of(values[self._owner]) if self._where else self._stages[0]
+        if self._owner.column:
+            self._owner.check(values[self._owner.column], self._turn)
+        stage = self._stage_of(values[self._owner.column]) if self._where else self._stages[0]
         if stage.layers[0] and (effect := stage.top(self._key(values))) is not None:
             self._append_over(effect, values, stage=stage)
             return
@@ -109,7 +107,7 @@ class TableRows:
     def _creating(self, key: Mapping[str, Value], names: tuple[str, ...]) -> Effect:
         """The effect of a row that will be there."""
         row = self._row(key, names)
-        stage = self._stage_of(row[self._owner_at]) if self._where else self._stages[0]
+        stage = self._stage_of(row[self._owner.at]) if self._where else self._stages[0]
         effect = stage.top(row)
         if effect is None:
             effect = stage.new(row, create=True, layer=0)
@@ -121,7 +119,7 @@ class TableRows:
     def _changing(self, key: Mapping[str, Value], names: tuple[str, ...]) -> Effect | None:
         """The effect of a row that may be there; None if it certainly is not."""
         row = self._row(key, names)
-        stage = self._stage_of(row[self._owner_at]) if self._where else self._stages[0]
+        stage = self._stage_of(row[self._owner.at]) if self._where else self._stages[0]
         effect = stage.top(row) or stage.new(row, create=False, layer=0)
         effect.seq = self._turn.seq
         return None if effect.fresh and not effect.create else effect
@@ -146,7 +144,7 @@ class TableRows:
         sets = tuple(sorted(values))
         shape = Shape(kind, names, sets, nulls=nulls)
         looked_for = mended_key(tuple([where[name] for name in names]))
-        stage = self._looking(looked_for[names.index(self._owner)], shape)
+        stage = self._looking(looked_for[names.index(self._owner.column)], shape)
         stage.wheres.setdefault(shape, {})[looked_for] = (self._turn.seq, tuple([values[name] for name in sets]))
 
     def _looking(self, owner: Value, shape: Shape) -> Stage:
@@ -185,25 +183,12 @@ class TableRows:
             self._check_columns(names, needed=())
             self._known_shapes.add(columns)
         row = self._key(key)
-        if self._owner:
-            self._check_owner(row[self._owner_at])
+        if self._owner.column:
+            self._owner.check(row[self._owner.at], self._turn)
         return row
 
     def _key(self, values: Mapping[str, Value]) -> Key:
         return mended_key(self._values_of_key(values))
-
-    def _check_owner(self, owner: Value) -> None:
-        turn = self._turn
-        mine = turn.partition if self._of_partition else turn.aggregate
-        if owner == mine or mine is None or (isinstance(owner, str) and mended_text(owner) == mine):
-            return
-        told = f"table `{self.table.declared.name}`: a row whose `{self._owner}` is {owner!r}"
-        if self._of_partition:
-            raise ProjectionFailed(f"{told} belongs to that partition, and the event is in partition {mine}")
-        raise ProjectionFailed(
-            f"{told} belongs to that aggregate, which may be in another partition, and the event is about {mine!r}; "
-            "rows that several aggregates write need a `shared` table"
-        )
 
     def _check_key(self, key: Mapping[str, Value]) -> None:
         if set(key) != set(self.table.key):
@@ -230,12 +215,12 @@ class TableRows:
                 raise ProjectionFailed(f"table `{table}` has no column `{name}`")
             if value is None and not self.table.columns[name].nullable and name not in self.table.computed:
                 raise ProjectionFailed(f"table `{table}`: `{name}` is never NULL, so no row is found")
-        if not self._owner or self._owner not in where:
-            raise ProjectionFailed(
+        if self._owner.column not in where:  # as it is if there is none
+            raise NotOwner(
                 f"table `{table}`: looks for rows by {', '.join(where) or 'nothing'}, which may belong to others; say "
-                f"whose they are, by `{self._owner or 'an owner that the table declares'}`"
+                f"whose they are, by `{self._owner.column or 'an owner that the table declares'}`"
             )
-        self._check_owner(where[self._owner])
+        self._owner.check(where[self._owner.column], self._turn)
 
     def _check_addable(self, names: Sequence[str]) -> None:
         self._check_columns(names, needed=())
