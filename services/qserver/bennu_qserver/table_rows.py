@@ -48,6 +48,8 @@ class TableRows:
         self._values_of_key = getter(table.key)
         self._addable = {column.name for column in table.declared.columns if column.type == BIGINT}
         self._owner = Owner(table)
+        self._owned = bool(self._owner.column)
+        self._owner_column, self._owner_at = self._owner.column, self._owner.at
 
     # --- changes of rows by their keys
 
@@ -79,20 +81,23 @@ class TableRows:
     def append(self, values: Mapping[str, Value]) -> None:
         """See `bennu.domain.Rows`."""
         columns = tuple(values)
-        if columns not in self._known_shapes:
+        stage = self._append_stage(values) if self._where else self._stages[0]
+        kept = stage.appended.get(columns)
+        if kept is None:
             self._check_columns(columns, needed=self.table.key)
-            self._known_shapes.add(columns)
-        if self._owner.column:
-            self._owner.check(values[self._owner.column], self._turn)
-        stage = self._stage_of(values[self._owner.column]) if self._where else self._stages[0]
+            kept = stage.appended[columns] = ([], [])
+        if self._owned and values[self._owner_column] != self._turn.partition:  # spares most calls; it decides
+            self._owner.check(values[self._owner_column], self._turn)
         if stage.layers[0] and (effect := stage.top(self._key(values))) is not None:
             self._append_over(effect, values, stage=stage)
             return
-        kept = stage.appended.get(columns)
-        if kept is None:
-            kept = stage.appended[columns] = ([], [])
         kept[0].append(self._turn.seq)
         kept[1].append(tuple(values.values()))
+
+    def _append_stage(self, values: Mapping[str, Value]) -> Stage:
+        self._check_columns(tuple(values), needed=self.table.key)
+        self._owner.check(values[self._owner.column], self._turn)
+        return self._stage_of(values[self._owner.column])
 
     def _append_over(self, effect: Effect, values: Mapping[str, Value], *, stage: Stage) -> None:
         if effect.create:
@@ -183,8 +188,8 @@ class TableRows:
             self._check_columns(names, needed=())
             self._known_shapes.add(columns)
         row = self._key(key)
-        if self._owner.column:
-            self._owner.check(row[self._owner.at], self._turn)
+        if self._owned and row[self._owner_at] != self._turn.aggregate:  # spares most calls, as above
+            self._owner.check(row[self._owner_at], self._turn)
         return row
 
     def _key(self, values: Mapping[str, Value]) -> Key:
