@@ -8,8 +8,6 @@ the order of its journal; and what is parked of an aggregate holds up nothing th
 from collections.abc import Container, Mapping
 from dataclasses import replace
 
-from google.protobuf.message import Message
-
 from bennu.domain.messages import input_type, key_field_of, name_of, rules_of
 from bennu.domain.plain_sql import PlainSql, parsed
 from bennu.domain.projection import (
@@ -38,9 +36,9 @@ def owned_tables(projection: Projection, events: Container[str]) -> tuple[Table,
     """
     kind = type(projection)
     messages = [input_type(kind, name, rule, position=1) for name, rule in rules_of(kind, "projects")]
-    if not messages:
-        return projection.tables  # nobody writes them
-    keys = _keys([message for message in messages if name_of(message) in events])
+    keys = {key_field_of(message): name_of(message) for message in messages if name_of(message) in events}
+    if not keys:
+        return projection.tables  # no event writes them
     return tuple(
         replace(table, owner=_owner(table, keys, f"{kind.__qualname__}: table `{table.name}`"))
         for table in projection.tables
@@ -56,11 +54,6 @@ def plain_statements(projection: Projection) -> dict[str, PlainSql]:
 def is_partition(column: Column) -> bool:
     """Whether it holds the partition that wrote the row."""
     return column.name == PARTITION and column.type == BIGINT
-
-
-def _keys(messages: list[type[Message]]) -> dict[str, str]:
-    """The names of the fields that say what these events are about, each with an event that has it."""
-    return {key_field_of(message): name_of(message) for message in messages}
 
 
 def _owner(table: Table, keys: Mapping[str, str], where: str) -> str:

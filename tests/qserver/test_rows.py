@@ -104,7 +104,7 @@ class Changing:
             for key in found:
                 del self.model[key]
         else:
-            values = self._values()
+            values = self._values() if self.random.random() < 0.5 else {"maybe": self.random.choice((None, 1))}
             rows.update_where("things", where, **values)
             for key in found:
                 self.model[key] = self.model[key] | values
@@ -172,6 +172,35 @@ def shown(model: Model) -> Model:
 def test_merged_changes_equal_single_ones(database: str) -> None:
     """Whatever is changed in whatever order, the merged statements leave the rows that single changes would."""
     asyncio.run(compare(database, seeds=150))
+
+
+async def in_turn(dsn: str) -> int:
+    """A row that the second search finds because of the first one."""
+    async with connected(dsn) as connection:
+        for statement in create_statements(STORED):
+            await connection.execute(statement)
+        rows = new_rows()
+        rows.append("things", name="a", number=1, maybe=1)
+        rows.update_where("things", {"name": "a", "maybe": 1}, maybe=2)
+        rows.update_where("things", {"name": "a", "maybe": 2}, maybe=3)
+        await write(connection, rows)
+        return int(await connection.fetchval(f"SELECT maybe FROM {STORED.sql}"))
+
+
+@pytest.mark.real
+def test_a_search_sees_what_the_one_before_it_wrote(database: str) -> None:
+    """Searches that change what others look for are written one after another."""
+    assert asyncio.run(in_turn(database)) == 3
+
+
+def test_searches_of_many_owners_are_one_statement() -> None:
+    """And so are those of one owner that find rows apart."""
+    rows = new_rows()
+    for number in range(100):
+        rows.upsert("things", {"name": f"a{number}", "number": 1}, amount=1)
+        rows.update_where("things", {"name": f"a{number}", "flag": True}, amount=2)
+        rows.update_where("things", {"name": f"a{number}", "flag": False}, amount=3)
+    assert statements_of(rows) == [("INSERT", 100), ("UPDATE", 200)]
 
 
 async def append_over(dsn: str) -> None:
