@@ -2,10 +2,13 @@
 
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, answers, decides, evolves
 from bennu.domain.app import App
+from bennu.domain.event_table import EventTable
 from bennu.domain.projection import (
     BIGINT,
     BOOLEAN,
+    DAY,
     JSONB,
+    MONTH,
     TEXT,
     TIMESTAMP,
     Column,
@@ -22,7 +25,9 @@ from bennu.domain.upcast import upcasts
 __all__ = [
     "BIGINT",
     "BOOLEAN",
+    "DAY",
     "JSONB",
+    "MONTH",
     "NOTHING",
     "TEXT",
     "TIMESTAMP",
@@ -32,6 +37,7 @@ __all__ = [
     "Column",
     "Context",
     "EventMeta",
+    "EventTable",
     "Parallel",
     "Projection",
     "Rejection",

@@ -20,6 +20,9 @@ TIMESTAMP = "timestamptz"
 BOOLEAN = "boolean"
 JSONB = "jsonb"
 
+DAY = "day"
+MONTH = "month"
+
 Value = str | int | bool | None
 """What a cell may hold; a `TIMESTAMP` column takes microseconds since 1970, a `JSONB` column a text that is JSON.
 
@@ -45,6 +48,20 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class ByTime:
+    """Postgres keeps the rows of each day or month (in UTC) apart, by a `TIMESTAMP` column that is part of the key.
+
+    The column holds journaled times: a transaction takes as many days of them as Postgres has locks for.
+    """
+
+    column: str
+    every: str = MONTH
+    """`DAY` or `MONTH`."""
+    keep_days: int = 0
+    """Days and months that ended before so many days are dropped, and not written again; 0: all is kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table, kept in the schema that has the app's name."""
 
@@ -53,6 +70,7 @@ class Table:
     key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
     comment: str = ""
+    by_time: ByTime | None = None
 
 
 class EventMeta(NamedTuple):
@@ -63,6 +81,13 @@ class EventMeta(NamedTuple):
     recorded_at_us: int
     command_id: str
     actor: str
+    command_type: str = ""
+    correlation_id: str = ""
+    causation_id: str = ""
+    """Id of the command whose outcome led to this one; of those that a saga sent."""
+    reason: str = ""
+    """What the actor said; empty for what programs do by themselves."""
+    traceparent: str = ""
 
 
 class Rows(Protocol):

@@ -15,7 +15,7 @@ from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
 from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
 from bennu.ops.readiness import Readiness
-from bennu_qserver.errors import EventFault, ProjectionFailed
+from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.limits import (
     ACQUIRE_TIMEOUT_S,
     COMMAND_TIMEOUT_S,
@@ -23,13 +23,18 @@ from bennu_qserver.limits import (
     IDLE_IN_TRANSACTION_MS,
     PING_S,
     POOL_CONNECTIONS,
+    WISH_LOCK_MS,
 )
-from bennu_qserver.rows import Write
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
 
 READY = "postgres"
+
+_LIMIT_LOCKS = """
+SELECT set_config('lock_timeout', least($1, setting::int / 2)::text, true)
+FROM pg_settings WHERE name = 'deadlock_timeout'
+"""
 
 CONTENT_REFUSED = (pg.DataError, pg.IntegrityConstraintViolationError, pg.ProgramLimitExceededError)
 """The rows themselves are at fault: the last one is a text too long for an index."""
@@ -95,16 +100,13 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+async def limit_locks(connection: Connection) -> None:
+    """In this transaction wait for locks only for so short a time that it is never a reader or a loop who gives way."""
+    await connection.execute(_LIMIT_LOCKS, WISH_LOCK_MS)
+
+
 async def _ping(connection: Connection) -> None:
     await connection.execute("SELECT 1")
-
-
-async def execute(connection: Connection, write: Write) -> None:
-    """Write rows.  Raises `EventFault`, naming table, topic and events, when Postgres refuses their content."""
-    try:
-        await connection.execute(write.sql, *write.arrays)
-    except CONTENT_REFUSED as error:
-        raise EventFault(f"{write.where}: {refusal(error)}") from error
 
 
 def refusal(error: pg.PostgresError) -> str:

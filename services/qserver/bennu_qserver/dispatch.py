@@ -8,12 +8,13 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from bennu.domain import App, EventMeta, Projection, Table
+from bennu.domain import App, EventMeta, EventTable, Projection, Table
 from bennu.domain.messages import input_type, name_of, rules_of
 from bennu.errors import BadSettings, RecordBroken
 from bennu.replica.known import check_events
 from bennu.v1 import saga_pb2
 from bennu.v1.journal_pb2 import EventBatch
+from bennu_qserver import event_rows
 from bennu_qserver.declaration import declaration_of
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.events import Event, Handler, Rule, event_key, events_of, saga_key, unreadable
@@ -116,8 +117,12 @@ def _check_once(what: str, names: list[str]) -> None:
 
 
 def _of_events(app: App, projection: Projection) -> DeclaredProjection:
-    rules = _rules(projection, app.events, app=app.name)
     name = projection.name or type(projection).__qualname__.lower()
+    if isinstance(projection, EventTable):
+        declaration = _declaration(projection, name, handled=event_rows.ALL)
+        handlers = event_rows.handlers_of(app, projection)
+        return DeclaredProjection(app.name, name, EVENTS, projection.tables, handlers, declaration)
+    rules = _rules(projection, app.events, app=app.name)
     handled = {kind for name in rules for kind in _as_first_written(app, name)}
     handlers = _handlers(app, rules)
     return DeclaredProjection(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from bennu.domain import BIGINT, Column
 from bennu.domain.projection import Value
 from bennu_qserver.errors import EventFault, ProjectionFailed
+from bennu_qserver.pieces import Need, needed
 from bennu_qserver.statements import Kind, Shape, Statement
 from bennu_qserver.tables import StoredTable
 from bennu_qserver.values import array_text, first_fault, mended, mended_text
@@ -34,6 +35,8 @@ class Write(NamedTuple):
     """Topic, events, table and columns, for messages."""
     mended: int = 0
     """Values that had a zero byte; those that keys were merged by aside."""
+    needs: Need | None = None
+    """What the rows are to stand in."""
 
 
 class Effect:
@@ -317,7 +320,8 @@ class RowChanges:
                 arrays, count = self._checked(name, columns, list(zip(*values, strict=True)), seqs=seqs)
                 where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}` ({', '.join(shape.columns)})"
                 texts = list(map(array_text, arrays))
-                yield Write(self._statements[name].sql(shape), texts, len(values), name, where, count)
+                need = needed(rows.table, shape.columns, arrays) if shape.kind.inserts else None
+                yield Write(self._statements[name].sql(shape), texts, len(values), name, where, count, need)
 
     def _checked(
         self, table: str, columns: Sequence[Column], arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]

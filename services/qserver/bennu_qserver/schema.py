@@ -11,7 +11,7 @@ from bennu_qserver.generations import Key
 from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
 
 VERSION_TABLE = "qserver_version"
-VERSION = "0003"
+VERSION = "0004"
 """The last one in `migrations/versions`."""
 
 _EXISTS = "SELECT to_regclass($1) IS NOT NULL"
