@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
+from google.protobuf.message import Message
+
 TEXT = "text"
 BIGINT = "bigint"
 TIMESTAMP = "timestamptz"
@@ -34,7 +36,11 @@ Rule = TypeVar("Rule", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A typed column; `comment` is shown to those who query."""
+    """A typed column; `comment` is shown to those who query.
+
+    One without a comment has that of the field of its name, if the protos of its table's message, or else of the events
+    that have rules, have one.
+    """
 
     name: str
     type: str
@@ -71,6 +77,9 @@ class Table:
     indexes: tuple[tuple[str, ...], ...] = ()
     comment: str = ""
     by_time: ByTime | None = None
+    of: type[Message] | None = None
+    """What a row is, such as the answer to a query: its comments in the protos are those of table and columns that have
+    none."""
 
 
 class EventMeta(NamedTuple):

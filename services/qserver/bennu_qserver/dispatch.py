@@ -18,6 +18,7 @@ from bennu_qserver import event_rows
 from bennu_qserver.declaration import declaration_of
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.events import Event, Handler, Rule, event_key, events_of, saga_key, unreadable
+from bennu_qserver.proto_comments import commented
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.saga_projection import SagaProjection
 from bennu_qserver.statements import Statement
@@ -124,10 +125,9 @@ def _of_events(app: App, projection: Projection) -> DeclaredProjection:
         return DeclaredProjection(app.name, name, EVENTS, projection.tables, handlers, declaration)
     rules = _rules(projection, app.events, app=app.name)
     handled = {kind for name in rules for kind in _as_first_written(app, name)}
-    handlers = _handlers(app, rules)
-    return DeclaredProjection(
-        app.name, name, EVENTS, projection.tables, handlers, _declaration(projection, name, handled=handled)
-    )
+    declaration = _declaration(projection, name, handled=handled)
+    tables = commented(projection.tables, (app.events[event].message for event in rules))
+    return DeclaredProjection(app.name, name, EVENTS, tables, _handlers(app, rules), declaration)
 
 
 def _as_first_written(app: App, event: str) -> list[str]:

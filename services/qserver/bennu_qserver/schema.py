@@ -8,7 +8,17 @@ from bennu_qserver.database import Connection
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
 from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Key
-from bennu_qserver.tables import StoredTable, adorn_statements, create_statements, differences, quoted, view_statements
+from bennu_qserver.tables import (
+    StoredTable,
+    adorn_statements,
+    column_comment,
+    create_statements,
+    differences,
+    quoted,
+    shown_columns,
+    view_comment,
+    view_statements,
+)
 
 VERSION_TABLE = "qserver_version"
 VERSION = "0004"
@@ -24,6 +34,16 @@ SELECT a.attname FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY k.place
+"""
+# The view's own is that of the column without a name.
+_VIEW_COMMENTS = """
+SELECT a.attname, d.description AS comment
+FROM pg_class c CROSS JOIN LATERAL (
+    SELECT attname, attnum FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+    UNION ALL SELECT '', 0
+) AS a
+LEFT JOIN pg_description d ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass AND d.objsubid = a.attnum
+WHERE c.oid = to_regclass($1) AND c.relkind = 'v' AND pg_has_role(c.relowner, 'USAGE')
 """
 
 
@@ -63,6 +83,8 @@ async def create_tables(connection: Connection, projection: CompiledProjection, 
         await _create_table(connection, table, begun=begun)
         if views and not await connection.fetchval(_EXISTS, table.view_sql):
             await _execute(connection, view_statements(table))
+        elif views:
+            await _comment_view(connection, table)
     if filled and not begun:
         raise TablesDiffer(f"schema {projection.app}: {', '.join(filled)} has rows, but no position says of what")
     await generations.made(connection, key, [table.declared.name for table in projection.tables])
@@ -94,6 +116,16 @@ async def _create_table(connection: Connection, table: StoredTable, *, begun: bo
     else:
         await _execute(connection, create_statements(table))
     await _execute(connection, adorn_statements(table))
+
+
+async def _comment_view(connection: Connection, table: StoredTable) -> None:
+    """Comments that have changed since the view was made; of columns that are there, if the view is ours."""
+    found = {row["attname"]: row["comment"] or "" for row in await connection.fetch(_VIEW_COMMENTS, table.view_sql)}
+    for shown in shown_columns(table):
+        if found.get(shown.name, shown.comment) != shown.comment:
+            await connection.execute(column_comment(table.view_sql, shown.name, shown.comment))
+    if found.get("", table.declared.comment) != table.declared.comment:
+        await connection.execute(view_comment(table))
 
 
 async def _execute(connection: Connection, statements: Iterable[str]) -> None:

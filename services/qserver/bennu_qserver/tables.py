@@ -151,7 +151,7 @@ def adorn_statements(table: StoredTable) -> Iterator[str]:
         name = quoted(f"{table.name}_{'_'.join(index)}"[:63])
         yield f"CREATE INDEX IF NOT EXISTS {name} ON {table.sql} ({', '.join(map(quoted, index))})"
     for column in table.declared.columns:
-        yield f"COMMENT ON COLUMN {table.sql}.{quoted(column.name)} IS {literal(column.comment)}"
+        yield column_comment(table.sql, column.name, column.comment)
     yield f"COMMENT ON TABLE {table.sql} IS {literal(table.declared.comment)}"
 
 
@@ -185,8 +185,18 @@ def view_statements(table: StoredTable, options: Sequence[str] = ()) -> Iterator
     kept = f" WITH ({', '.join(options)})" if options else ""
     yield f"CREATE OR REPLACE VIEW {table.view_sql}{kept} AS SELECT {columns} FROM {table.sql}"  # noqa: S608 - names were checked
     for shown in shown_columns(table):
-        yield f"COMMENT ON COLUMN {table.view_sql}.{quoted(shown.name)} IS {literal(shown.comment)}"
-    yield f"COMMENT ON VIEW {table.view_sql} IS {literal(table.declared.comment)}"
+        yield column_comment(table.view_sql, shown.name, shown.comment)
+    yield view_comment(table)
+
+
+def column_comment(relation: str, column: str, comment: str) -> str:
+    """Of a table or a view, given as SQL."""
+    return f"COMMENT ON COLUMN {relation}.{quoted(column)} IS {literal(comment)}"
+
+
+def view_comment(table: StoredTable) -> str:
+    """Of the view as a whole."""
+    return f"COMMENT ON VIEW {table.view_sql} IS {literal(table.declared.comment)}"
 
 
 def _column_sql(column: Column) -> str:
