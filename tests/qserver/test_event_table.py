@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -213,6 +214,28 @@ async def parked(dsn: str) -> None:
 def test_an_event_that_was_parked_is_shown_as_it_would_have_been(database: str) -> None:
     """With all that is known of its command; and pieces that a part of a transaction needed are there."""
     asyncio.run(parked(database))
+
+
+async def chained(dsn: str) -> list[tuple[object, ...]]:
+    """A client's command, what a saga sent for it, what it sent for that; and a chain that bites its tail."""
+    told = Told()
+    await told.create()
+    await told.say(OPENED, at_us=START_US, command_id="c1")
+    for command_id, cause in (("s1", "c1"), ("s2", "s1"), ("s3", "s1"), ("x", "x"), ("c2", "")):
+        event = Deposited(account=command_id)
+        await told.say(event, at_us=START_US, command_id=command_id, origin=Origin(causation_id=cause))
+    page = (Path(__file__).parents[2] / "docs" / "QUERYING.md").read_text()
+    (query,) = re.findall(r"^WITH RECURSIVE.*?;", page, re.DOTALL | re.MULTILINE)
+    async with connected(dsn) as connection, looping(told.log, dsn, app=told.app):
+        await told.shown(connection)
+        assert len(await connection.fetch(query.replace("'c1'", "'x'"))) == 2  # and it ends
+        return [(row["depth"], row["command_id"], row["key"]) for row in await connection.fetch(query)]
+
+
+@pytest.mark.real
+def test_what_came_of_a_command_is_one_query(database: str) -> None:
+    """From command to event to saga to command."""
+    assert asyncio.run(chained(database)) == [(0, "c1", "ann"), (1, "s1", "s1"), (2, "s2", "s2"), (2, "s3", "s3")]
 
 
 def test_a_new_type_of_event_asks_for_no_rebuild() -> None:
