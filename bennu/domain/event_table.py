@@ -17,7 +17,7 @@ COLUMNS = (
     Column("seq", BIGINT, comment="number of the event in the partition"),
     Column("recorded_at", TIMESTAMP, comment="journaled time of the command that led to it"),
     Column("type", TEXT, comment="full name of the message, as it was journaled"),
-    Column("aggregate", TEXT, comment="kind of what the event is about"),
+    Column("aggregate", TEXT, comment="kind of what the event is about, by the name of its state"),
     Column("key", TEXT, comment="which one"),
     Column(
         "payload",

@@ -116,7 +116,7 @@ class Told:
                     name = batch.event_types[index]
                     event = self.app.events[name].message.FromString(raw)
                     if batch.recorded_at_us >= least_us:
-                        aggregate = self.app.kinds[self.app.events[name].aggregate].name
+                        aggregate = self.app.kinds[self.app.events[name].aggregate].state.__name__
                         place = (partition, seq, at(batch.recorded_at_us), name, aggregate, key_of(type(event))(event))
                         wanted.append((Row(*place, command_id, "test.Command", *_said(batch.origins[0])), event))
                     seq += 1

@@ -3,6 +3,8 @@
 An event that is upcast is shown by its old type, as it was written: so a row is the same whichever build writes it.
 """
 
+from collections.abc import Mapping
+
 from google.protobuf.message import Message
 
 from bennu.domain import App, EventMeta, EventTable
@@ -31,20 +33,19 @@ def handlers_of(app: App, projection: EventTable) -> dict[str, Handler | None]:
 def _handler(app: App, name: str, *, table: str) -> Handler:
     message = app.events[name].message if name in app.events else app.upcasts[name].message
     key = event_key(app, name)
-    return Handler(message.FromString, _rule(table, name, key), key)
+    kind = app.kinds[app.events[app.newest(name) or name].aggregate].state.__name__  # as `bennu inspect --kind` has it
+    return Handler(message.FromString, _rule(table, {"type": name, "aggregate": kind}, key), key)
 
 
-def _rule(table: str, type_name: str, key_of: KeyOf) -> Rule:
+def _rule(table: str, of_type: Mapping[str, str], key_of: KeyOf) -> Rule:
     def show(event: Message, rows: RowChanges, meta: EventMeta) -> None:
-        aggregate, key = key_of(event)
         rows.append(
             table,
+            **of_type,
             partition=meta.partition,
             seq=meta.seq,
             recorded_at=min(max(meta.recorded_at_us, EARLIEST_US), LATEST_US),  # no clock keeps an event out
-            type=type_name,
-            aggregate=aggregate,
-            key=key,
+            key=key_of(event).key,
             payload=json_of(event),
             command_id=meta.command_id,
             command_type=meta.command_type,
