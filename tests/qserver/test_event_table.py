@@ -9,13 +9,16 @@ import asyncpg
 import pytest
 
 from bank.v1.events_pb2 import AccountOpened, Deposited
-from bennu.domain import DAY, EventMeta, EventTable, Rows, projects
+from bennu.domain import DAY, App, EventMeta, EventTable, Rows, projects
 from bennu.errors import BadSettings
 from bennu.v1.command_pb2 import Origin
 from bennu_qserver import pieces
 from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.events import project
 from bennu_qserver.tables import StoredTable
-from bennu_qserver.values import EARLIEST_US, LATEST_US
+from bennu_qserver.values import EARLIEST_US, LATEST_US, array_text
+from tests.builds import app_new
+from tests.builds.messages import BOXES, Filled2
 from tests.qserver.event_tables import Told, chance, payloads, pieces_of
 from tests.qserver.history import START_US, at
 from tests.qserver.loops import bank_with, looping
@@ -244,6 +247,22 @@ def test_a_new_type_of_event_asks_for_no_rebuild() -> None:
     assert _declared(EventTable) != _declared(Daily)
     (declared,) = compile_projections(bank_with(EventTable))
     assert all(declared.handlers.values())
+
+
+def test_an_old_event_is_shown_as_it_was_written() -> None:
+    """By its old type and its old fields, whatever upcasters make of it for others."""
+    aggregates, upcasters = (app_new.BoxRules,), (app_new.first, app_new.second)
+    app = App("builds", service=BOXES, aggregates=aggregates, upcasters=upcasters, projections=(EventTable,))
+    (declared,) = compile_projections(app)
+    projection = declared.in_generation(1)
+    raw = Filled2(box="b", amount=3, unit="kg").SerializeToString()
+    event = projection.event("builds.v1.Filled2", raw, meta=EventMeta(0, 7, START_US, "c1", "ann"), where="here")
+    assert event is not None
+    rows = projection.new_rows("here")
+    project(event, rows)
+    (write,) = rows.writes()
+    for text in ("builds.v1.Filled2", "Box", "b", '{"box":"b","amount":3,"unit":"kg"}'):
+        assert array_text([text]) in write.arrays
 
 
 class WithRules(EventTable):
