@@ -14,6 +14,7 @@ from bennu.errors import BadSettings
 from bennu.v1.command_pb2 import Origin
 from bennu_qserver import pieces
 from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.errors import TablesDiffer
 from bennu_qserver.events import project
 from bennu_qserver.tables import StoredTable
 from bennu_qserver.values import EARLIEST_US, LATEST_US, array_text
@@ -21,7 +22,7 @@ from tests.builds import app_new
 from tests.builds.messages import BOXES, Filled2
 from tests.qserver.event_tables import Told, chance, payloads, pieces_of
 from tests.qserver.history import START_US, at
-from tests.qserver.loops import bank_with, looping
+from tests.qserver.loops import bank_with, looping, make_first
 from tests.qserver.serving import connected, until
 
 DAY_US = 86_400_000_000
@@ -239,6 +240,27 @@ async def chained(dsn: str) -> list[tuple[object, ...]]:
 def test_what_came_of_a_command_is_one_query(database: str) -> None:
     """From command to event to saga to command."""
     assert asyncio.run(chained(database)) == [(0, "c1", "ann"), (1, "s1", "s1"), (2, "s2", "s2"), (2, "s3", "s3")]
+
+
+async def made_plain(dsn: str) -> None:
+    """Somebody has put all its rows into one piece."""
+    told = Told()
+    await told.create()
+    async with looping(told.log, dsn, app=told.app), connected(dsn) as connection:
+        await told.projected(connection)
+    async with connected(dsn) as connection:
+        await connection.execute("CREATE TABLE bank.plain (LIKE bank.events_g1 INCLUDING ALL)")
+        await connection.execute("DROP TABLE bank.events_g1 CASCADE")
+        await connection.execute("ALTER TABLE bank.plain RENAME TO events_g1")
+        (_, events) = compile_projections(told.app)
+        with pytest.raises(TablesDiffer, match=r"bank\.events_g1 is not as declared: it is not partitioned"):
+            await make_first(connection, events)
+
+
+@pytest.mark.real
+def test_a_table_that_was_made_plain_is_noticed(database: str) -> None:
+    """As other changes by hand are, before anything is written."""
+    asyncio.run(made_plain(database))
 
 
 def test_a_new_type_of_event_asks_for_no_rebuild() -> None:

@@ -35,6 +35,7 @@ CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY k.place
 """
+_IS_BY_TIME = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)"
 # The view's own is that of the column without a name.
 _VIEW_COMMENTS = """
 SELECT a.attname, d.description AS comment
@@ -136,4 +137,7 @@ async def _execute(connection: Connection, statements: Iterable[str]) -> None:
 async def _differences(connection: Connection, table: StoredTable) -> list[str]:
     found = {row["attname"]: (row["type"], row["nullable"]) for row in await connection.fetch(_COLUMNS, table.sql)}
     key = tuple(row["attname"] for row in await connection.fetch(_KEY, table.sql))
-    return differences(table, found, key=key)
+    told = differences(table, found, key=key)
+    if bool(await connection.fetchval(_IS_BY_TIME, table.sql)) != (table.declared.by_time is not None):
+        told.append(f"it is {'not ' if table.declared.by_time else ''}partitioned")
+    return told
