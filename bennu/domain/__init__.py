@@ -2,12 +2,15 @@
 
 from bennu.domain.aggregate import Accepted, Aggregate, Context, Rejection, State, answers, decides, evolves
 from bennu.domain.app import App
+from bennu.domain.event_table import EventTable
 from bennu.domain.projection import (
     BIGINT,
     BOOLEAN,
+    DAY,
     JSONB,
     MAX,
     MIN,
+    MONTH,
     SUM,
     TEXT,
     TIMESTAMP,
@@ -25,9 +28,11 @@ from bennu.domain.upcast import upcasts
 __all__ = [
     "BIGINT",
     "BOOLEAN",
+    "DAY",
     "JSONB",
     "MAX",
     "MIN",
+    "MONTH",
     "NOTHING",
     "SUM",
     "TEXT",
@@ -38,6 +43,7 @@ __all__ = [
     "Column",
     "Context",
     "EventMeta",
+    "EventTable",
     "Parallel",
     "Projection",
     "Rejection",

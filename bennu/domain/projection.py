@@ -16,11 +16,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
+from google.protobuf.message import Message
+
 TEXT = "text"
 BIGINT = "bigint"
 TIMESTAMP = "timestamptz"
 BOOLEAN = "boolean"
 JSONB = "jsonb"
+
+DAY = "day"
+MONTH = "month"
 
 SUM = "sum"
 MAX = "max"
@@ -40,7 +45,11 @@ Rule = TypeVar("Rule", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A typed column; `comment` is shown to those who query."""
+    """A typed column; `comment` is shown to those who query.
+
+    One without a comment has that of the field of its name, if the protos of its table's message, or else of the events
+    that have rules, have one.
+    """
 
     name: str
     type: str
@@ -57,6 +66,20 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class ByTime:
+    """Postgres keeps the rows of each day or month (in UTC) apart, by a `TIMESTAMP` column that is part of the key.
+
+    The column holds journaled times: a transaction takes as many days of them as Postgres has locks for.
+    """
+
+    column: str
+    every: str = MONTH
+    """`DAY` or `MONTH`."""
+    keep_days: int = 0
+    """Days and months that ended before so many days are dropped, and not written again; 0: all is kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table, kept in the schema that has the app's name."""
 
@@ -70,6 +93,10 @@ class Table:
     change it.  Without a word, `partition` if the key has it, else the column that is called as the events' key is."""
     shared: bool = False
     """Any event may write any row, by `increment` of `SUM` columns and `upsert` of `MAX` and `MIN` ones alone."""
+    by_time: ByTime | None = None
+    of: type[Message] | None = None
+    """What a row is, such as the answer to a query: its comments in the protos are those of table and columns that have
+    none."""
 
 
 class EventMeta(NamedTuple):
@@ -80,6 +107,13 @@ class EventMeta(NamedTuple):
     recorded_at_us: int
     command_id: str
     actor: str
+    command_type: str = ""
+    correlation_id: str = ""
+    causation_id: str = ""
+    """Id of the command whose outcome led to this one; of those that a saga sent."""
+    reason: str = ""
+    """What the actor said; empty for what programs do by themselves."""
+    traceparent: str = ""
 
 
 class Rows(Protocol):

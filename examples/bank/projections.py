@@ -65,12 +65,10 @@ TRANSFERS = Table(
         Column("source", TEXT, comment="account it comes from"),
         Column("target", TEXT, comment="account it goes to"),
         Column("amount_minor", BIGINT, scale=2, comment="in minor units of the currency"),
-        Column(
-            "fee_minor", BIGINT, scale=2, comment="what it costs beside the amount, or would have if it had not failed"
-        ),
+        Column("fee_minor", BIGINT, scale=2),
         Column("currency", TEXT, comment="three capital letters"),
         Column("status", TEXT, comment="requested, completed or failed"),
-        Column("reason", TEXT, nullable=True, comment="the rejection that made it fail, such as insufficient_funds"),
+        Column("reason", TEXT, nullable=True),
         Column("requested_at", TIMESTAMP, comment="journaled time"),
         Column("ended_at", TIMESTAMP, nullable=True, comment="journaled time; NULL while it runs"),
     ),

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from bennu.domain.projection import Value
 from bennu.replica.journal import Position
+from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.dispatch import compile_projections
+from bennu_qserver.limits import TRANSACTION_CHANGES, TRANSACTION_DAYS
 from bennu_qserver.parked import Parked
 from bennu_qserver.pending import Pending, Work
 from bennu_qserver.rows import RowChanges, Write
@@ -82,3 +84,14 @@ async def spoilt() -> None:
 def test_a_fault_that_is_found_ahead_is_left_to_the_writer() -> None:
     """The reader goes on; whoever takes the work is told that it can't be written as a whole."""
     asyncio.run(asyncio.wait_for(spoilt(), TIMEOUT_S))
+
+
+def test_work_that_spans_many_days_is_full() -> None:
+    """Each may be a piece of a table, and each piece takes locks, of which Postgres has not many."""
+    projection = compile_projections(LEDGER)[0].in_generation(1)
+    work = Work(projection.new_rows(TOPIC), Position(TOPIC), Parked())
+    for day in range(TRANSACTION_DAYS):
+        assert not work.is_full(TRANSACTION_CHANGES)
+        for recorded_at_us in (day * 86_400_000_000, (day + 1) * 86_400_000_000 - 1):
+            work.take(EventBatch(recorded_at_us=recorded_at_us), projection, partition=0, where=TOPIC)
+    assert work.is_full(TRANSACTION_CHANGES)

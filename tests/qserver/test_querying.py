@@ -14,7 +14,7 @@ import pytest
 
 from bank.projections import Ledger
 from bank.v1.events_pb2 import AccountOpened, Deposited
-from bennu.domain import BIGINT, TEXT, Column, Projection, Table
+from bennu.domain import BIGINT, TEXT, Column, EventTable, Projection, Table
 from bennu.errors import BadSettings
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu_qserver import notices, readers
@@ -43,7 +43,8 @@ async def bank(dsn: str) -> "AsyncIterator[tuple[JournalWriter, Reader]]":
     await log.create(TOPIC)
     writer = JournalWriter(log, TOPIC)
     await writer.epoch()
-    async with looping(log, dsn), connected(dsn) as connection, connected(dsn) as owner:
+    app = bank_with(Ledger, EventTable)
+    async with looping(log, dsn, app=app), connected(dsn) as connection, connected(dsn) as owner:
         async with owner.transaction():
             await readers.grant(owner, app="bank")
         await connection.execute("SET ROLE bennu_reader")
@@ -62,7 +63,8 @@ async def deposit(writer: JournalWriter, balance_minor: int) -> str:
 
 async def asked(dsn: str) -> list[list[Any]]:
     """What each statement of the page is answered."""
-    async with bank(dsn) as (_, reader):
+    async with bank(dsn) as (writer, reader):
+        assert await reader.fetchval("SELECT bennu.wait_for($1, NULL, 60000)", writer.position.token)
         statements = [each for block in blocks("sql") for each in re.sub(r"--.*", "", block).split(";")]
         return [[tuple(row) for row in await reader.fetch(each)] for each in statements if each.strip()]
 
@@ -70,13 +72,19 @@ async def asked(dsn: str) -> list[list[Any]]:
 @pytest.mark.real
 def test_the_page_s_queries_work(database: str) -> None:
     """As the role, all are answered; columns are explained, and what was waited for is there."""
-    meanings, rich, _, waited, read, fresh, positions, *_ = asyncio.run(asked(database))
+    meanings, rich, _, account, deposited, chain, waited, read, fresh, positions, *_ = asyncio.run(asked(database))
     assert ("balance", "numeric", "balance_minor with 2 digits behind the point") in meanings
     assert all(row[2] for row in meanings)
     assert (waited, read) == ([(True,)], [(Decimal("12.34"),)])
     assert rich == []
+    assert [(row[0], *row[2:]) for row in account] == [
+        (1, "bank.v1.AccountOpened", None),
+        (2, "bank.v1.Deposited", "1234"),
+    ]
+    assert deposited == [(Decimal(1234),)]
+    assert chain == [(0, "c1", f"bank.v1.{name}", "ann") for name in ("AccountOpened", "Deposited")]
     assert fresh == []  # nobody samples in this test
-    assert [row[:2] for row in positions] == [("ledger", 0)]
+    assert sorted(row[:2] for row in positions) == [("events", 0), ("ledger", 0)]
 
 
 async def python_of_the_page(dsn: str) -> None:

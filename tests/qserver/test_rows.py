@@ -10,8 +10,8 @@ import pytest
 
 from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
 from bennu.domain.plain_sql import parsed
-from bennu_qserver.database import execute
 from bennu_qserver.errors import EventFault, ProjectionFailed
+from bennu_qserver.executing import execute
 from bennu_qserver.plain_calls import plain_calls
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.statements import Statement

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bennu.domain import BIGINT, MAX, MIN, SUM, TEXT, TIMESTAMP, Column, Table
-from bennu_qserver.database import execute
 from bennu_qserver.errors import ProjectionFailed
+from bennu_qserver.executing import execute
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.statements import Statement
 from bennu_qserver.tables import StoredTable, create_statements

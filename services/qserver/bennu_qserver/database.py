@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import NoReturn, TypeAlias, TypeVar
 
 import asyncpg
@@ -11,14 +10,12 @@ from asyncpg import exceptions as pg
 from asyncpg.pool import PoolConnectionProxy
 from prometheus_client import Counter
 
-from bennu.domain import TIMESTAMP
-from bennu.domain.projection import Value
 from bennu.errors import BadSettings
 from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
 from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
 from bennu.ops.readiness import Readiness
-from bennu_qserver.errors import EventFault, ProjectionFailed
+from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.limits import (
     ACQUIRE_TIMEOUT_S,
     COMMAND_TIMEOUT_S,
@@ -26,17 +23,18 @@ from bennu_qserver.limits import (
     IDLE_IN_TRANSACTION_MS,
     PING_S,
     POOL_CONNECTIONS,
+    WISH_LOCK_MS,
 )
-from bennu_qserver.plain_calls import Owned
-from bennu_qserver.rows import Write
-from bennu_qserver.tables import CATALOG_NAMES
-from bennu_qserver.values import EARLIEST_US, LATEST_US
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
 
 READY = "postgres"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_LIMIT_LOCKS = """
+SELECT set_config('lock_timeout', least($1, setting::int / 2)::text, true)
+FROM pg_settings WHERE name = 'deadlock_timeout'
+"""
 
 CONTENT_REFUSED = (
     pg.CardinalityViolationError,  # plain SQL: a row twice, or several where one is wanted
@@ -107,36 +105,13 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+async def limit_locks(connection: Connection) -> None:
+    """In this transaction wait for locks only for so short a time that it is never a reader or a loop who gives way."""
+    await connection.execute(_LIMIT_LOCKS, WISH_LOCK_MS)
+
+
 async def _ping(connection: Connection) -> None:
     await connection.execute("SELECT 1")
-
-
-async def execute(connection: Connection, write: Write) -> None:
-    """Write rows.  Raises `EventFault`, naming table, topic and events, when Postgres refuses their content."""
-    try:
-        if write.owned is None:
-            await connection.execute(write.sql, *write.arrays)
-        else:
-            await _call(connection, write, write.owned)
-    except CONTENT_REFUSED as error:
-        raise EventFault(f"{write.where}: {refusal(error)}") from error
-
-
-async def _call(connection: Connection, write: Write, owned: Owned) -> None:
-    prepared = await connection.prepare(write.sql)
-    values = [_bound(kind.name, value) for kind, value in zip(prepared.get_parameters(), write.arrays, strict=True)]
-    rows = await prepared.fetch(*values)
-    if fault := owned.fault([row["owner"] for row in rows]):
-        raise EventFault(f"{write.where}: {fault}")
-
-
-def _bound(kind: str, value: Value) -> Value | datetime:
-    """A time is in microseconds, as everywhere in rules."""
-    if kind not in (TIMESTAMP, CATALOG_NAMES[TIMESTAMP]) or not isinstance(value, int):
-        return value
-    if not EARLIEST_US <= value <= LATEST_US:
-        raise pg.DataError(f"{value} is no time in microseconds")
-    return EPOCH + timedelta(microseconds=value)
 
 
 def refusal(error: pg.PostgresError) -> str:

@@ -12,6 +12,15 @@ from bennu_qserver.positions import Place
 from bennu_qserver.trial import Letter
 from bennu_qserver.values import EARLIEST_US, LATEST_US, mended_text
 
+CAUSES = EventMeta._fields[3:]
+"""What is kept of an event's command, in columns of the same names."""
+
+
+def _of(alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in CAUSES)
+
+
+_CAUSES = ", ".join(CAUSES)
 _HERE = "d.app = $1 AND d.projection = $2 AND d.generation = $3 AND d.partition = $4"
 _PARKED = f"{_HERE} AND d.state = 'parked'"
 _US = (
@@ -31,11 +40,12 @@ _ARE_PARKED = f"SELECT count(*) = cardinality($5::bigint[]) FROM bennu.dead_lett
 _PARK = f"""
 INSERT INTO bennu.dead_letters (
     app, projection, generation, partition, state,
-    seq, aggregate, key, type, event, command_id, actor, recorded_at, problem
+    seq, aggregate, key, type, event, {_CAUSES}, recorded_at, problem
 )
-SELECT $1, $2, $3, $4, 'parked', s.seq, s.aggregate, s.key, s.type, s.event, s.command_id, s.actor, {_US}, s.problem
-FROM unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::text[], $12::bigint[],
-            $13::text[]) AS s(seq, aggregate, key, type, event, command_id, actor, at_us, problem)
+SELECT $1, $2, $3, $4, 'parked', s.seq, s.aggregate, s.key, s.type, s.event, {_of("s")}, {_US}, s.problem
+FROM unnest($5::bigint[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[], $11::text[], $12::text[],
+            $13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::text[])
+    AS s(seq, aggregate, key, type, event, {_CAUSES}, at_us, problem)
 """  # noqa: S608
 _IS_WISHED = f"SELECT EXISTS (SELECT FROM bennu.dead_letters d WHERE {_PARKED} AND d.wish IN ('retry', 'discard'))"  # noqa: S608
 _DISCARD = f"""
@@ -55,7 +65,7 @@ FROM unnest($5::text[], $6::text[], $7::text[], $8::text[]) AS w(aggregate, key,
 WHERE {_PARKED} AND d.wish IS NULL AND (d.aggregate, d.key) = (w.aggregate, w.key)
 """  # noqa: S608
 _RETRIED = f"""
-SELECT d.seq, d.aggregate, d.key, d.type, d.event, d.command_id, d.actor,
+SELECT d.seq, d.aggregate, d.key, d.type, d.event, {_of("d")},
     (extract(epoch FROM d.recorded_at) * 1000000)::bigint AS at_us
 FROM bennu.dead_letters d JOIN unnest($5::text[], $6::text[]) AS w(aggregate, key) USING (aggregate, key)
 WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.seq LIMIT {RETRY_EVENTS}
@@ -105,8 +115,7 @@ async def park(connection: Connection, place: Place, letters: Sequence[Letter]) 
             *letter.key,
             letter.event.message.DESCRIPTOR.full_name,
             letter.event.raw,
-            mended_text(letter.event.meta.command_id),
-            mended_text(letter.event.meta.actor),
+            *(mended_text(getattr(letter.event.meta, name)) for name in CAUSES),
             min(max(letter.event.meta.recorded_at_us, EARLIEST_US), LATEST_US),
             shown_problem(letter.problem),
         )
@@ -143,7 +152,7 @@ async def to_be_retried(connection: Connection, place: Place) -> Sequence[Kept]:
             row["type"],
             row["event"],
             AggregateKey(row["aggregate"], row["key"]),
-            EventMeta(place.partition, row["seq"], row["at_us"], row["command_id"], row["actor"]),
+            EventMeta(place.partition, row["seq"], row["at_us"], **{name: row[name] for name in CAUSES}),
         )
         for row in rows
     ]

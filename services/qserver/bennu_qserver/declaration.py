@@ -33,4 +33,6 @@ def _plain(table: Table) -> dict[str, object]:
         )
         for column in table.columns
     ]
-    return {"name": table.name, "columns": columns, "key": table.key, "indexes": table.indexes}
+    plain: dict[str, object] = {"name": table.name, "columns": columns, "key": table.key, "indexes": table.indexes}
+    # How long rows are kept is not in it: what has been dropped comes back by no rebuild.
+    return plain | ({"by_time": (table.by_time.column, table.by_time.every)} if table.by_time else {})

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from bennu.domain import App, EventMeta, Projection, Table
+from bennu.domain import App, EventMeta, EventTable, Projection, Table
 from bennu.domain.messages import input_type, name_of, rules_of
 from bennu.domain.ownership import owned_tables, plain_statements
 from bennu.domain.plain_sql import PlainSql
@@ -16,11 +16,13 @@ from bennu.errors import BadSettings, RecordBroken
 from bennu.replica.known import check_events
 from bennu.v1 import saga_pb2
 from bennu.v1.journal_pb2 import EventBatch
+from bennu_qserver import event_rows
 from bennu_qserver.declaration import declaration_of
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.events import Event, Handler, Rule, event_key, events_of, saga_key, unreadable
 from bennu_qserver.made_up import META, made_up, try_rule
 from bennu_qserver.plain_calls import PlainCall, plain_calls
+from bennu_qserver.proto_comments import commented
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.saga_projection import SagaProjection
 from bennu_qserver.statements import Statement
@@ -124,12 +126,16 @@ def _check_once(what: str, names: list[str]) -> None:
 
 
 def _of_events(app: App, projection: Projection) -> DeclaredProjection:
-    rules = _rules(projection, app.events, app=app.name)
     name = projection.name or type(projection).__qualname__.lower()
+    if isinstance(projection, EventTable):
+        declaration = _declaration(projection, name, handled=event_rows.ALL)
+        handlers = event_rows.handlers_of(app, projection)
+        return DeclaredProjection(app.name, name, EVENTS, projection.tables, handlers, declaration)
+    rules = _rules(projection, app.events, app=app.name)
     handled = {kind for name in rules for kind in _as_first_written(app, name)}
     handlers = _handlers(app, rules)
     declaration = _declaration(projection, name, handled=handled)
-    tables = owned_tables(projection, app.events)
+    tables = commented(owned_tables(projection, app.events), (app.events[event].message for event in rules))
     declared = DeclaredProjection(app.name, name, EVENTS, tables, handlers, declaration, plain_statements(projection))
     for event in rules:
         _try(declared, app.events[event].message, f"{type(projection).__qualname__}, the rule for {event}")

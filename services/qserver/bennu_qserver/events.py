@@ -84,16 +84,21 @@ def events_of(batch: EventBatch, handlers: Sequence[Handler | None], *, partitio
     """
     if not sum(batch.event_counts) == len(batch.event_type_indexes) == len(batch.events):
         raise ValueError("its entries, event types and events differ in number")
-    origins: Sequence[Origin] = list(batch.origins) or [Origin()]
+    origins = [
+        (origin.actor, origin.correlation_id, origin.causation_id, origin.reason, origin.traceparent)
+        for origin in batch.origins or [Origin()]
+    ]
     of_entry = list(batch.origin_indexes) or [0] * len(batch.command_ids)
+    types = [batch.command_types[index] for index in batch.command_type_indexes] or [""] * len(batch.command_ids)
     seq, recorded_at_us = batch.first_seq, batch.recorded_at_us
     events = zip(batch.event_type_indexes, batch.events, strict=True)
-    for command_id, count, origin in zip(batch.command_ids, batch.event_counts, of_entry, strict=True):
-        actor = origins[origin].actor
+    entries = zip(batch.command_ids, batch.event_counts, of_entry, types, strict=True)
+    for command_id, count, origin, command_type in entries:
+        actor, *said = origins[origin]
         for index, raw in islice(events, count):
             handler = handlers[index]
             if handler is not None:
-                meta = EventMeta(partition, seq, recorded_at_us, command_id, actor)
+                meta = EventMeta(partition, seq, recorded_at_us, command_id, actor, command_type, *said)
                 yield Event(handler.parse(raw), meta, handler, raw, where)
             seq += 1
 

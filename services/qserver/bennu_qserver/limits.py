@@ -8,6 +8,9 @@ TRANSACTION_BYTES = 8 * 1024 * 1024
 """... or so many bytes of journal records.  What is gathered waits only while the transaction before it runs."""
 PLAIN_SQL_CHANGES = 10
 """Changes that a call of plain SQL counts for: each is a round trip of its own."""
+TRANSACTION_DAYS = 32
+"""Days of history: of a table that is kept by time each may be a piece of its own, of ten locks, and all transactions
+of Postgres together have some 6,000."""
 
 BUILDING_CHANGES = 4_000
 """The same for a generation that is not live: what is live waits at most for one of these."""
@@ -27,6 +30,9 @@ LEVEL_S = 1.5
 LEVEL_POLL_S = 0.02
 WISH_PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 """Between tries: each may hold up the live loops for as long as a lock is waited for."""
+
+UPKEEP_S = 60.0
+"""How often pieces of tables that are kept by time are made ahead, and old ones dropped."""
 
 EMPTY_ADVANCE_MS = 200
 """How often the position is written when no row changes."""

@@ -29,6 +29,7 @@ from bennu_qserver.pace import Pace
 from bennu_qserver.positions import Place
 from bennu_qserver.projection_loop import Outside, Partition, ProjectionLoop
 from bennu_qserver.shares import Share, changed, share_of
+from bennu_qserver.upkeep import Upkeep
 
 logger = structlog.get_logger()
 
@@ -68,6 +69,7 @@ class Manager:
         self._others_seen: datetime | None = None
         self._looks = 0
         self._chores = Chores(means.others.database, self._compiled)
+        self._upkeep = Upkeep(means.others.database, self._compiled)
 
     @property
     def loops(self) -> list[ProjectionLoop]:
@@ -143,6 +145,7 @@ class Manager:
                 await self._clear(share.loops[place], f"partition {place.partition}: ")
         self._means.live.board.wait(self._reasons(seen))
         self._chores.tend(share.leads, group)
+        self._upkeep.tend([each for each in share.leads if each.key.projection not in seen.paused], group)
 
     async def _wanted(self, share: Share) -> dict[Place, bool]:
         """The loops that can run, and whether each is live."""

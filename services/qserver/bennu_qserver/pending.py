@@ -14,8 +14,9 @@ from bennu.v1.journal_pb2 import EventBatch
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import EventFault
 from bennu_qserver.events import project
-from bennu_qserver.limits import EMPTY_ADVANCE_MS, TRANSACTION_BYTES, TRANSACTION_CHANGES
+from bennu_qserver.limits import EMPTY_ADVANCE_MS, TRANSACTION_BYTES, TRANSACTION_CHANGES, TRANSACTION_DAYS
 from bennu_qserver.parked import Parked
+from bennu_qserver.pieces import DAY_US
 from bennu_qserver.rows import RowChanges, Write
 from bennu_qserver.trial import Keyed
 
@@ -36,6 +37,7 @@ class Work:
     """A rule raised, so `rows` are no use: a part of an event's changes may be among them."""
     bytes: int = 0
     events: int = 0
+    days: set[int] = field(default_factory=set)
     since_s: float = 0.0
     """Since when the first of its changes waits, by the monotonic clock; 0: there is none."""
     _writes: list[Write] | None = None
@@ -46,11 +48,13 @@ class Work:
         return bool(self.rows or self.aside or self.spoilt)
 
     def is_full(self, most_changes: int) -> bool:
-        return max(self.rows.changes, self.events) >= most_changes or self.bytes >= TRANSACTION_BYTES
+        is_long = max(self.rows.changes, self.events) >= most_changes or self.bytes >= TRANSACTION_BYTES
+        return is_long or len(self.days) >= TRANSACTION_DAYS
 
     def take(self, batch: EventBatch, projection: CompiledProjection, *, partition: int, where: str) -> None:
         """Add a batch.  Raises `RecordBroken` for what can't be understood."""
         self.batches.append((batch, where))
+        self.days.add(batch.recorded_at_us // DAY_US)
         if self.spoilt:
             self.events += len(batch.events)
             return

@@ -12,6 +12,7 @@ from bennu.domain.projection import Value
 from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.limits import PLAIN_SQL_CHANGES
 from bennu_qserver.owners import About, Turn
+from bennu_qserver.pieces import Need, needed
 from bennu_qserver.plain_calls import Owned, PlainCall
 from bennu_qserver.shared_rows import SharedRows
 from bennu_qserver.statements import Kind, Statement
@@ -35,6 +36,8 @@ class Write(NamedTuple):
     """Topic, events, table and columns, for messages."""
     mended: int = 0
     """Values that had a zero byte; those that keys were merged by aside."""
+    needs: Need | None = None
+    """What the rows are to stand in."""
     owned: Owned | None = None
     """It is plain SQL, which may change rows of this owner."""
 
@@ -98,7 +101,7 @@ class RowChanges:
             raise ProjectionFailed(f"statement `{statement}` is not among the `statements` of the projection")
         bound, count = call.bound(values)
         where = f"{self._topic}, seq {self._turn.seq}: table `{call.table}`, statement `{call.shortened}`"
-        write = Write(call.sql, bound, 1, call.table, where, count, call.owned(self._turn))
+        write = Write(call.sql, bound, 1, call.table, where, count, owned=call.owned(self._turn))
         self._done.append((self._closed(), write))
         self.changes += PLAIN_SQL_CHANGES
 
@@ -144,7 +147,8 @@ class RowChanges:
                 arrays, count = self._checked(name, columns, list(zip(*values, strict=True)), seqs=seqs)
                 where = f"{self._topic}, seq {min(seqs)} to {max(seqs)}: table `{name}` ({', '.join(shape.columns)})"
                 texts = list(map(array_text, arrays))
-                yield Write(self._statements[name].sql(shape), texts, len(values), name, where, count)
+                need = needed(rows.table, shape.columns, arrays) if shape.kind.inserts else None
+                yield Write(self._statements[name].sql(shape), texts, len(values), name, where, count, need)
 
     def _checked(
         self, table: str, columns: Sequence[Column], arrays: Sequence[Sequence[Value]], *, seqs: Sequence[int]

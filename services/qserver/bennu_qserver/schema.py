@@ -16,15 +16,18 @@ from bennu_qserver.plain_calls import PlainCall
 from bennu_qserver.tables import (
     StoredTable,
     adorn_statements,
+    column_comment,
     create_statements,
     differences,
     literal,
     quoted,
+    shown_columns,
+    view_comment,
     view_statements,
 )
 
 VERSION_TABLE = "qserver_version"
-VERSION = "0003"
+VERSION = "0004"
 """The last one in `migrations/versions`."""
 
 _EXISTS = "SELECT to_regclass($1) IS NOT NULL"
@@ -37,6 +40,17 @@ SELECT a.attname FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY k.place
+"""
+_IS_BY_TIME = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)"
+# The view's own is that of the column without a name.
+_VIEW_COMMENTS = """
+SELECT a.attname, d.description AS comment
+FROM pg_class c CROSS JOIN LATERAL (
+    SELECT attname, attnum FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+    UNION ALL SELECT '', 0
+) AS a
+LEFT JOIN pg_description d ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass AND d.objsubid = a.attnum
+WHERE c.oid = to_regclass($1) AND c.relkind = 'v' AND pg_has_role(c.relowner, 'USAGE')
 """
 
 # A driver would want values for the statement's parameters, and what a plan reads depends on values that are known.
@@ -84,6 +98,8 @@ async def create_tables(connection: Connection, projection: CompiledProjection, 
         await _create_table(connection, table, begun=begun)
         if views and not await connection.fetchval(_EXISTS, table.view_sql):
             await _execute(connection, view_statements(table))
+        elif views:
+            await _comment_view(connection, table)
     for call in projection.calls.values():
         await _check_call(connection, call, projection)
     if filled and not begun:
@@ -150,6 +166,16 @@ async def _create_table(connection: Connection, table: StoredTable, *, begun: bo
     await _execute(connection, adorn_statements(table))
 
 
+async def _comment_view(connection: Connection, table: StoredTable) -> None:
+    """Comments that have changed since the view was made; of columns that are there, if the view is ours."""
+    found = {row["attname"]: row["comment"] or "" for row in await connection.fetch(_VIEW_COMMENTS, table.view_sql)}
+    for shown in shown_columns(table):
+        if found.get(shown.name, shown.comment) != shown.comment:
+            await connection.execute(column_comment(table.view_sql, shown.name, shown.comment))
+    if found.get("", table.declared.comment) != table.declared.comment:
+        await connection.execute(view_comment(table))
+
+
 async def _execute(connection: Connection, statements: Iterable[str]) -> None:
     for statement in statements:
         await connection.execute(statement)
@@ -158,4 +184,7 @@ async def _execute(connection: Connection, statements: Iterable[str]) -> None:
 async def _differences(connection: Connection, table: StoredTable) -> list[str]:
     found = {row["attname"]: (row["type"], row["nullable"]) for row in await connection.fetch(_COLUMNS, table.sql)}
     key = tuple(row["attname"] for row in await connection.fetch(_KEY, table.sql))
-    return differences(table, found, key=key)
+    told = differences(table, found, key=key)
+    if bool(await connection.fetchval(_IS_BY_TIME, table.sql)) != (table.declared.by_time is not None):
+        told.append(f"it is {'not ' if table.declared.by_time else ''}partitioned")
+    return told

@@ -23,6 +23,11 @@ class Kind(Enum):
     UPDATE_WHERE = "update where"
     DELETE_WHERE = "delete where"
 
+    @property
+    def inserts(self) -> bool:
+        """Whether rows may come to be by it."""
+        return self in (Kind.APPEND, Kind.UPSERT)
+
 
 class Shape(NamedTuple):
     """Kind and columns of a statement; one group of changes shares it.  Its arrays are key, sets, adds, in order.
@@ -65,7 +70,16 @@ class Statement:
     def _insert(self, shape: Shape) -> str:
         values = ", ".join(map(self._value, shape.columns))
         columns = _names(shape.columns)
-        return f"INSERT INTO {self._target} ({columns}) SELECT {values} FROM {self._source(shape)}"  # noqa: S608 - no values
+        source = f"{self._source(shape)}{self._kept()}"
+        return f"INSERT INTO {self._target} ({columns}) SELECT {values} FROM {source}"  # noqa: S608 - no values
+
+    def _kept(self) -> str:
+        """Rows of days and months that are dropped are not written again: see `pieces`."""
+        by_time = self.table.declared.by_time
+        if by_time is None or not by_time.keep_days:
+            return ""
+        since = f"date_trunc('{by_time.every}', now() - {by_time.keep_days} * interval '24 hours', 'UTC')"
+        return f" WHERE {self._value(by_time.column)} >= (SELECT {since})"  # a SELECT of its own is computed once
 
     def _where(self, shape: Shape) -> str:
         """A column may be both looked for and set, so the source calls its columns by their numbers."""

@@ -5,12 +5,13 @@ rebuild can fill the next generation beside the live one and then switch the vie
 """
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
+from bennu.domain import BIGINT, BOOLEAN, DAY, JSONB, MONTH, TEXT, TIMESTAMP, Column, Table
+from bennu.domain.projection import ByTime
 from bennu.errors import BadSettings
 
 ZEROS: dict[str, str | int | bool] = {TEXT: "", BIGINT: 0, TIMESTAMP: 0, BOOLEAN: False, JSONB: "null"}
@@ -20,6 +21,9 @@ CATALOG_NAMES = {TIMESTAMP: "timestamp with time zone"}
 _DEFAULTS = {TEXT: "''", BIGINT: "0", TIMESTAMP: "'epoch'", BOOLEAN: "false", JSONB: "'null'"}
 MINOR = "_minor"
 MAX_SCALE = 18
+MAX_DAYS = 400
+MAX_BY_TIME = 40
+"""Characters: behind the name stand generation and day, and Postgres takes 63."""
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _TAKEN_SCHEMAS = frozenset({"bennu", "public", "information_schema"})
 
@@ -103,6 +107,24 @@ def check_table(table: Table, where: str) -> None:
             raise BadSettings(f"{where}: key or index names `{name}`, which is no column")
     if not table.key or any(columns[name].nullable or columns[name].formula for name in table.key):
         raise BadSettings(f"{where}: it needs a key, of columns that are neither nullable nor computed")
+    if table.by_time is not None:
+        _check_by_time(table, table.by_time, columns, where=where)
+
+
+def _check_by_time(table: Table, by_time: ByTime, columns: Mapping[str, Column], *, where: str) -> None:
+    if by_time.column not in table.key or columns[by_time.column].type != TIMESTAMP:
+        raise BadSettings(f"{where}: it is kept by time of `{by_time.column}`, which is no {TIMESTAMP} of its key")
+    if by_time.every not in (DAY, MONTH):
+        raise BadSettings(f"{where}: it is kept by {by_time.every}; known are {DAY} and {MONTH}")
+    if by_time.keep_days < 0:
+        raise BadSettings(f"{where}: keep_days is {by_time.keep_days}; 0 keeps all")
+    if by_time.every == DAY and not 0 < by_time.keep_days <= MAX_DAYS:
+        raise BadSettings(
+            f"{where}: it is kept by {DAY}, and for {by_time.keep_days} days (0: for ever); keep it by {MONTH}, or for "
+            f"1 to {MAX_DAYS} days: who reads without naming a time takes locks of every {DAY}"
+        )
+    if len(table.name) > MAX_BY_TIME:
+        raise BadSettings(f"{where}: a table that is kept by time has a name of up to {MAX_BY_TIME} characters")
 
 
 def _check_scale(column: Column, names: Container[str], where: str) -> None:
@@ -118,7 +140,9 @@ def create_statements(table: StoredTable) -> Iterator[str]:
     """What makes the table and its indexes."""
     columns = ", ".join(_column_sql(column) for column in table.declared.columns)
     key = ", ".join(map(quoted, table.key))
-    yield f"CREATE TABLE {table.sql} ({columns}, PRIMARY KEY ({key}))"
+    by_time = table.declared.by_time
+    pieces = f" PARTITION BY RANGE ({quoted(by_time.column)})" if by_time else ""
+    yield f"CREATE TABLE {table.sql} ({columns}, PRIMARY KEY ({key})){pieces}"
 
 
 def adorn_statements(table: StoredTable) -> Iterator[str]:
@@ -127,7 +151,7 @@ def adorn_statements(table: StoredTable) -> Iterator[str]:
         name = quoted(f"{table.name}_{'_'.join(index)}"[:63])
         yield f"CREATE INDEX IF NOT EXISTS {name} ON {table.sql} ({', '.join(map(quoted, index))})"
     for column in table.declared.columns:
-        yield f"COMMENT ON COLUMN {table.sql}.{quoted(column.name)} IS {literal(column.comment)}"
+        yield column_comment(table.sql, column.name, column.comment)
     yield f"COMMENT ON TABLE {table.sql} IS {literal(table.declared.comment)}"
 
 
@@ -161,8 +185,18 @@ def view_statements(table: StoredTable, options: Sequence[str] = ()) -> Iterator
     kept = f" WITH ({', '.join(options)})" if options else ""
     yield f"CREATE OR REPLACE VIEW {table.view_sql}{kept} AS SELECT {columns} FROM {table.sql}"  # noqa: S608 - names were checked
     for shown in shown_columns(table):
-        yield f"COMMENT ON COLUMN {table.view_sql}.{quoted(shown.name)} IS {literal(shown.comment)}"
-    yield f"COMMENT ON VIEW {table.view_sql} IS {literal(table.declared.comment)}"
+        yield column_comment(table.view_sql, shown.name, shown.comment)
+    yield view_comment(table)
+
+
+def column_comment(relation: str, column: str, comment: str) -> str:
+    """Of a table or a view, given as SQL."""
+    return f"COMMENT ON COLUMN {relation}.{quoted(column)} IS {literal(comment)}"
+
+
+def view_comment(table: StoredTable) -> str:
+    """Of the view as a whole."""
+    return f"COMMENT ON VIEW {table.view_sql} IS {literal(table.declared.comment)}"
 
 
 def _column_sql(column: Column) -> str:

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from bennu_qserver.database import Connection, execute
+from bennu_qserver.database import Connection
 from bennu_qserver.errors import EventFault
 from bennu_qserver.events import AggregateKey, Event, project
+from bennu_qserver.executing import execute
 from bennu_qserver.rows import RowChanges, Write
 
 

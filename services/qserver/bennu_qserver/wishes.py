@@ -13,17 +13,13 @@ from asyncpg import exceptions as pg
 
 from bennu.ops.generations import BUILDING, CANCEL, CANCELLED, DROP, DROPPED, KEPT, LIVE, PREVIOUS, REPLACE, SWITCH
 from bennu_qserver import notices, readers, views
-from bennu_qserver.database import Connection
+from bennu_qserver.database import Connection, limit_locks
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import NotYet, ProjectionFailed
 from bennu_qserver.generations import Key
-from bennu_qserver.limits import LEVEL_POLL_S, LEVEL_S, WISH_LOCK_MS
+from bennu_qserver.limits import LEVEL_POLL_S, LEVEL_S
 from bennu_qserver.tables import quoted
 
-_LIMIT_LOCKS = """
-SELECT set_config('lock_timeout', least($1, setting::int / 2)::text, true)
-FROM pg_settings WHERE name = 'deadlock_timeout'
-"""
 _ROWS = """
 SELECT generation, state, tables, wish FROM bennu.generations
 WHERE app = $1 AND projection = $2 AND state = ANY($3) ORDER BY generation FOR UPDATE
@@ -147,7 +143,7 @@ async def discard(connection: Connection, key: Key) -> bool:
 
 
 async def _locked(connection: Connection, key: Key) -> Mapping[int, Row]:
-    await connection.execute(_LIMIT_LOCKS, WISH_LOCK_MS)
+    await limit_locks(connection)
     rows = await connection.fetch(_ROWS, key.app, key.projection, list(KEPT))
     return {row[0]: Row(row[0], row[1], tuple(row[2]), row[3]) for row in rows}
 

@@ -16,9 +16,10 @@ import structlog
 
 from bennu.replica.journal import Position
 from bennu_qserver import dead_letters, notices, positions
-from bennu_qserver.database import Connection, Database, execute
+from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import EventFault, PositionMoved
+from bennu_qserver.executing import execute
 from bennu_qserver.parked import Parked, ParkedGauges
 from bennu_qserver.pending import Work
 from bennu_qserver.positions import Place
