@@ -145,17 +145,15 @@ async def letters(config: str) -> AsyncIterator[Letters]:
     import asyncpg
     from asyncpg import exceptions as pg
 
-    from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
+    from bennu.ops.postgres import AWAY, MISTAKEN, Opening, Servers
 
     dsn = setting("postgres", config)
     if not dsn:
         raise BadSettings("postgres is missing: set BENNU_POSTGRES or BENNU_POSTGRES_FILE")
-    check_ports(dsn)
+    opening = Opening(TIMEOUT_S, TIMEOUT_S, {"application_name": "bennu deadletters"})
     connection: asyncpg.Connection[asyncpg.Record] | None = None
     try:
-        connection = await asyncpg.connect(
-            dsn, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S, server_settings={"application_name": "bennu deadletters"}
-        )
+        connection = await Servers(dsn).connect_anyhow(opening)
         yield Letters(connection)
     except MISTAKEN as error:
         raise BadSettings(f"postgres: {error}") from error

@@ -20,7 +20,7 @@ from bennu.ops.generations import LIVE
 from bennu.ops.metrics import Metrics
 from bennu_qserver import generations, schema
 from bennu_qserver.chores import Chores
-from bennu_qserver.database import Connection
+from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
 from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Generation, Key, Seen, Worker
@@ -39,6 +39,8 @@ class Means:
 
     live: Outside
     others: Outside
+    life: Database
+    """A connection of its own: while all others wait for a lock, this process still says that it lives."""
     metrics: Metrics
 
 
@@ -98,16 +100,14 @@ class Manager:
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    seen = await self._means.live.database.run(
-                        lambda connection: generations.look(connection, self._worker)
-                    )
+                    seen = await self._means.life.run(lambda connection: generations.look(connection, self._worker))
                     if self._is_of_use(seen):
                         await self._follow(seen, group)
                     await asyncio.sleep(LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
-                    await self._means.live.database.run(lambda connection: generations.leave(connection, self._worker))
+                    await self._means.life.run(lambda connection: generations.leave(connection, self._worker))
 
     def _is_of_use(self, seen: Seen) -> bool:
         """Whether to act on it.  Raises `BadSettings` when another process of this name goes on living."""

@@ -1,0 +1,103 @@
+"""Postgres fails over to its standby, in the ways in which it does: QServer finds the server that takes writes."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.qserver.pair import Pair, pair
+from tests.qserver.serving import World, bank_world, connected, is_ready, qserver, started, unmet, until
+from tests.service_process import Service
+
+pytestmark = pytest.mark.real
+
+OFFSET = "SELECT log_offset FROM bennu.positions WHERE projection = 'ledger'"
+
+
+async def moved(world: World, both: Pair) -> None:
+    """The history goes on, and the new primary shows all of it."""
+    world.dsn = both.standby.dsn
+    await world.write(20)
+    await world.shown()
+
+
+async def killed(directory: Path) -> None:
+    """The primary is killed, the standby has all; then the old one comes back as a standby, the first in the URL."""
+    async with pair() as both, bank_world(directory, both.primary.dsn, seed=81) as world:
+        service, late = (qserver(directory, both.dsn, name=f"qserver-{number}") for number in (1, 2))
+        async with started(service):
+            await world.write(30)
+            await world.shown()
+            await both.level()
+            await asyncio.to_thread(both.primary.server.kill)
+            await world.write(10)
+            await both.standby.promote()
+            await moved(world, both)
+            await until(partial(is_ready, service))
+            await both.come_back_as_standby()
+            await both.standby.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'bennu qserver%'"
+            )
+            await moved(world, both)
+            await asyncio.to_thread(service.kill)
+            async with started(late):
+                await moved(world, both)
+                await until(partial(is_ready, late))
+
+
+def test_the_standby_takes_over(tmp_path: Path) -> None:
+    """Nothing is lost; and a server that only reads is passed over, also by a QServer that starts then."""
+    asyncio.run(killed(tmp_path))
+
+
+async def fallen_behind(directory: Path) -> None:
+    """The standby has not heard of the last transactions when the primary is killed for good."""
+    async with pair() as both, bank_world(directory, both.primary.dsn, seed=82) as world:
+        service = qserver(directory, both.dsn)
+        async with started(service):
+            await world.write(30)
+            await world.shown()
+            await both.level()
+            await asyncio.to_thread(both.standby.server.kill)
+            await world.write(30)
+            await world.shown()
+            async with connected(both.primary.dsn) as connection:
+                before = await connection.fetchval(OFFSET)
+            await asyncio.to_thread(both.primary.server.kill)
+            await asyncio.to_thread(both.standby.server.start)
+            await both.standby.promote()
+            async with connected(both.standby.dsn) as connection:
+                assert await connection.fetchval(OFFSET) < before
+            await moved(world, both)
+            await until(partial(is_ready, service))
+
+
+def test_what_an_asynchronous_standby_lacks_is_projected_again(tmp_path: Path) -> None:
+    """Position and rows went back together, so the loop stands by for a moment, and goes on from there."""
+    asyncio.run(fallen_behind(tmp_path))
+
+
+async def demoted(directory: Path) -> None:
+    """The primary stays up with all its sessions, and takes no more writes; no process of ours is told."""
+    async with pair() as both, bank_world(directory, both.primary.dsn, seed=83, partitions=3) as world:
+        service = qserver(directory, both.dsn, partitions=3)
+        async with started(service):
+            await world.write(20)
+            await world.shown()
+            await both.primary.demote_in_place()
+            await world.write(5)
+            await until(partial(waits, service, "it takes no writes: a standby, or default_transaction_read_only"))
+            await both.standby.promote()
+            await moved(world, both)
+            await until(partial(is_ready, service))
+
+
+async def waits(service: Service, words: str) -> bool:
+    """Whether `/readyz` says so of Postgres."""
+    return words in (await unmet(service)).get("postgres", "")
+
+
+def test_sessions_with_a_server_that_is_read_only_now_are_left(tmp_path: Path) -> None:
+    """Else each of them would be tried for ever: it says which host takes no writes, and finds the one that does."""
+    asyncio.run(demoted(tmp_path))
