@@ -24,6 +24,7 @@ _LIST = f"""
 SELECT * FROM bennu.dead_letters d WHERE {_MATCHES} AND ($7 = 'all' OR d.state = $7)
 ORDER BY {_ID}, d.seq LIMIT nullif($8::bigint, 0)
 """  # noqa: S608 - made of constants, as all below
+_COUNT = f"SELECT count(*) FROM bennu.dead_letters d WHERE {_MATCHES} AND ($7 = 'all' OR d.state = $7)"  # noqa: S608
 _PARKED_KEYS = f"""
 SELECT DISTINCT ON ({_ID}, d.aggregate, d.key) * FROM bennu.dead_letters d
 WHERE d.state = 'parked' AND {_SAME_KEY} IN (
@@ -101,6 +102,10 @@ class Letters:
     async def find(self, wanted: Wanted, *, state: str, limit: int = 0) -> Sequence[Row]:
         """In order; `state` may be `all`; a limit of 0 is none."""
         return await self._rows(_LIST, *wanted, state, limit)
+
+    async def count(self, wanted: Wanted, *, state: str) -> int:
+        """How many there are."""
+        return int(await self._connection.fetchval(_COUNT, *wanted, state))
 
     async def parked_keys(self, wanted: Wanted) -> Sequence[Row]:
         """The first parked letter of each key of which a parked one is wanted."""

@@ -124,7 +124,7 @@ async def take(dsn: str, administrator: "asyncpg.Connection[asyncpg.Record]") ->
 
 
 def test_connections_are_waited_for(tmp_path: Path, database: str) -> None:
-    """It says what there is too little of; three are enough for four partitions, and none that is idle is in the way."""
+    """It says what there is too little of; three are enough for four partitions, and an idle one is used first."""
     asyncio.run(out_of_connections(tmp_path, database))
 
 

@@ -1,7 +1,7 @@
 """Connections to Postgres that are used again: as many as are needed at once, up to a bound.
 
-Not asyncpg's pool: that one lends places before connections, so that a place for which Postgres has no connection left
-is tried again and again while connections lie idle; and it goes on lending those to a server that has been left.
+Not asyncpg's pool: that one takes leave of a connection that it gives up, and waits for an answer, which a server that
+is gone never gives.  Here whoever hears that a server can't be used any more cuts all connections to it.
 """
 
 import asyncio
