@@ -32,6 +32,12 @@ class Node:
             for statement in statements:
                 await connection.execute(statement)
 
+    async def pids(self) -> list[int]:
+        """Of the server and all its sessions."""
+        async with connected(self.dsn) as connection:
+            rows = await connection.fetch("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        return [self.server.pid, *(row["pid"] for row in rows)]
+
     async def demote_in_place(self) -> None:
         """It keeps its sessions, and takes no writes any more."""
         await self.execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")

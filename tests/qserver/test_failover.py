@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bennu.log.memory import MemoryBroker, MemoryLog
+from bennu_qserver import database as databases
+from tests.qserver.loops import looping
 from tests.qserver.pair import Pair, pair
-from tests.qserver.serving import World, bank_world, connected, is_ready, qserver, started, unmet, until
+from tests.qserver.serving import World, bank_world, connected, frozen, is_ready, qserver, started, unmet, until
 from tests.service_process import Service
 
 pytestmark = pytest.mark.real
@@ -101,3 +104,24 @@ async def waits(service: Service, words: str) -> bool:
 def test_sessions_with_a_server_that_is_read_only_now_are_left(tmp_path: Path) -> None:
     """Else each of them would be tried for ever: it says which host takes no writes, and finds the one that does."""
     asyncio.run(demoted(tmp_path))
+
+
+async def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The primary stands still with all its sessions, as a machine that was cut off does: it does not even refuse."""
+    monkeypatch.setattr(databases, "ANSWER_TIMEOUT_S", 3.0)
+    async with pair() as both:
+        world = World(MemoryLog(MemoryBroker()), both.primary.dsn, seed=84, partitions=3)
+        await world.create()
+        async with looping(world.log, both.dsn, partitions=3):
+            await world.write(20)
+            await world.shown()
+            await both.level()
+            with frozen(*await both.primary.pids()):
+                await world.write(20)
+                await both.standby.promote()
+                await moved(world, both)
+
+
+def test_a_server_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its sessions nor its port, which takes connections and says nothing, keep QServer from the other host."""
+    asyncio.run(silent(monkeypatch))

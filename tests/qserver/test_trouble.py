@@ -296,3 +296,28 @@ def test_a_statement_that_takes_too_long_is_named_as_long_as_it_does(
 ) -> None:
     """It is tried for ever, and not without a word: readiness is not taken back by transactions that succeed."""
     asyncio.run(too_slow(database, monkeypatch))
+
+
+PROPORTIONAL = SLOW.replace("pg_sleep(60)", "pg_sleep(0.02)")
+
+
+async def cut(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows take so long that many of them are more than a statement is given; one batch is not."""
+    monkeypatch.setattr(databases, "STATEMENT_TIMEOUT_S", 0.5)
+    journals = Journals(seed=98)
+    await journals.begin()
+    async with connected(dsn) as connection:
+        async with managed(journals.log, dsn, MARKS):
+            await journals.write(2)
+            await Operator(connection).shows([1], events=journals.events)
+        await connection.execute(PROPORTIONAL)
+        await journals.write(40)
+        async with managed(journals.log, dsn, MARKS) as process:
+            await until(lambda: is_said(process, "QueryCanceledError: canceling statement due to statement timeout"))
+            await Operator(connection).shows([1], events=journals.events)
+            await until(lambda: is_said(process, ""))
+
+
+def test_a_transaction_that_can_not_be_in_time_is_cut_in_two(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And again, until its parts are: it says so, and comes to its end."""
+    asyncio.run(cut(database, monkeypatch))

@@ -1,8 +1,8 @@
 """Postgres as QServer meets it: bounded connections, a deadline on everything, and patience when it is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn, TypeVar
 
@@ -91,6 +91,16 @@ class Database:
         self._sessions.terminate()
         for other in self._besides:
             other.terminate()
+
+    @contextmanager
+    def waiting(self, problem: str) -> Iterator[None]:
+        """Something waits for Postgres until the block ends, though transactions succeed meanwhile."""
+        who = object()
+        self._waits.add(who, problem)
+        try:
+            yield
+        finally:
+            self._waits.remove(who, succeeded=False)
 
     async def watch(self) -> NoReturn:
         """Ask Postgres again and again, so that readiness tells of its absence also when there is nothing to write."""
