@@ -23,7 +23,7 @@ from bennu_qserver.positions import Place
 from bennu_qserver.status import Board
 from tests.journal_writer import Entry, JournalWriter
 from tests.qserver.loops import bank_with, looping
-from tests.qserver.managed import ASKED, MARKS, MARKS2, Journals, Marks, Operator, managed
+from tests.qserver.managed import ASKED, MARKS, MARKS2, Journals, Marks, Operator, Process, managed
 from tests.qserver.serving import TIMEOUT_S, connected, until
 
 pytestmark = pytest.mark.real
@@ -168,6 +168,41 @@ async def paused_before(dsn: str) -> None:
 def test_what_was_paused_before_the_start_stays_so(database: str) -> None:
     """Its tables are not even touched, and the others go on; resumed, it begins."""
     asyncio.run(paused_before(database))
+
+
+NEVER_WAS = """
+BEGIN;
+DELETE FROM bennu.generations WHERE generation = 2; DELETE FROM bennu.positions WHERE generation = 2;
+DROP TABLE bank.marks_g2, bank.sums_g2;
+COMMIT
+"""
+
+
+async def begun_again(dsn: str) -> None:
+    """A generation is built; then Postgres is as it was before, as a standby is that lacks the last transactions."""
+    journals = Journals(seed=106)
+    await journals.begin()
+    await journals.write(3)
+    async with connected(dsn) as connection, managed(journals.log, dsn, MARKS) as process:
+        operator = Operator(connection)
+        assert await operator.rebuild(wish=None) == 2
+        await until(lambda: has_loops(process, 2))
+        await connection.execute(NEVER_WAS)
+        await until(lambda: has_loops(process, 1))
+        assert await operator.rebuild() == 2
+        await operator.come(2, LIVE)
+        await journals.write(3)
+        await operator.shows([1], events=journals.events)
+
+
+async def has_loops(process: Process, count: int) -> bool:
+    """Whether it has so many."""
+    return len(process.places) == count
+
+
+def test_a_generation_that_a_failover_has_undone_can_be_begun_again(database: str) -> None:
+    """Its number comes again, and its tables are made again: what was known of it is forgotten."""
+    asyncio.run(begun_again(database))
 
 
 class Noted(Projection):

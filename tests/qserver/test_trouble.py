@@ -103,6 +103,13 @@ async def out_of_connections(directory: Path, dsn: str) -> None:
                 await world.write(20)
             await world.shown()
             await until(partial(is_ready, service))
+            await world.write(20)
+            seen = await administrator.fetchval(f"{SEEN_AT} FROM bennu.workers")
+            await until(lambda: administrator.fetchval(f"{SEEN_AT} > $1 FROM bennu.workers", seen))
+            await world.shown()
+
+
+SEEN_AT = "SELECT max(seen_at)"
 
 
 @asynccontextmanager

@@ -74,23 +74,17 @@ class Waits:
 class Database:
     """Runs transactions until they succeed."""
 
-    def __init__(self, sessions: Sessions, waits: Waits, *, beside: "Callable[[int], Sessions]") -> None:
+    def __init__(self, sessions: Sessions, waits: Waits) -> None:
         self._sessions = sessions
         self._waits = waits
-        self._new_sessions = beside
-        self._besides: list[Database] = []
 
     def beside(self, *, connections: int) -> "Database":
         """The same database, by connections of its own, which this one's `terminate` cuts, too."""
-        other = Database(self._new_sessions(connections), self._waits, beside=self._new_sessions)
-        self._besides.append(other)
-        return other
+        return Database(self._sessions.beside(most=connections), self._waits)
 
     def terminate(self) -> None:
         """Cut all connections: what is under way is rolled back, also by a Postgres that no longer answers."""
         self._sessions.terminate()
-        for other in self._besides:
-            other.terminate()
 
     @contextmanager
     def waiting(self, problem: str) -> Iterator[None]:
@@ -217,11 +211,8 @@ async def open_database(dsn: str, *, name: str, metrics: Metrics, readiness: Rea
     """Nothing is asked of Postgres before the first transaction, which may yet find the URL to be none."""
     servers = Servers(dsn)
     retries = metrics.counter("bennu_qserver_postgres_retries_total", "Transactions that had to be repeated.")
-
-    def sessions(most: int) -> Sessions:
-        return Sessions(lambda: servers.connect(opening(name)), most=most)
-
-    database = Database(sessions(POOL_CONNECTIONS), Waits(readiness, retries), beside=sessions)
+    sessions = Sessions(lambda: servers.connect(opening(name)), most=POOL_CONNECTIONS)
+    database = Database(sessions, Waits(readiness, retries))
     try:
         yield database
     finally:

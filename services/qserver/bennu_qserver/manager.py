@@ -128,6 +128,7 @@ class Manager:
     # --- what there is to do
 
     async def _follow(self, seen: Seen, group: asyncio.TaskGroup) -> None:
+        self._forget_others({generation.key for generation in seen.generations})
         share = share_of(self._worker.node, seen, partitions=self._partitions)
         wanted = await self._wanted(share)
         await self._stop(
@@ -143,6 +144,11 @@ class Manager:
                 await self._clear(share.loops[place], f"partition {place.partition}: ")
         self._means.live.board.wait(self._reasons(seen))
         self._chores.tend(share.leads, group)
+
+    def _forget_others(self, kept: Collection[Key]) -> None:
+        """A number may come again, after a failover to a server that never heard of it."""
+        self._prepared = {key: compiled for key, compiled in self._prepared.items() if key in kept}
+        self._failed = {place for place in self._failed if place.key in kept}
 
     async def _wanted(self, share: Share) -> dict[Place, bool]:
         """The loops that can run, and whether each is live."""

@@ -8,17 +8,28 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from bennu.ops.postgres import LEFT, Connection
+from asyncpg import exceptions as pg
+
+from bennu.ops.postgres import LEFT, Connection, NoServer
 
 
 class Sessions:
     """Lends each connection to one user at a time."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], *, most: int) -> None:
-        self._connect = connect
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], *, most: int, family: "list[Sessions] | None" = None
+    ) -> None:
+        """`family`: those that were made by `beside`; nobody else gives it."""
+        self._open = connect
+        self._family = [] if family is None else family
+        self._family.append(self)
         self._turns = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
         self._lent: set[Connection] = set()
+
+    def beside(self, *, most: int) -> "Sessions":
+        """Others, to the same database, of which these take none; `terminate` cuts them, too."""
+        return Sessions(self._open, most=most, family=self._family)
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
@@ -38,8 +49,17 @@ class Sessions:
                 self._give_back(connection)
 
     def terminate(self) -> None:
-        """Cut all of them, at once: what is under way is rolled back."""
-        self._close(*self._idle, *self._lent)
+        """Cut all of the family, at once: what is under way is rolled back."""
+        for each in self._family:
+            each._close(*each._idle, *each._lent)
+
+    async def _connect(self) -> Connection:
+        try:
+            return await self._open()
+        except (pg.TooManyConnectionsError, NoServer):
+            for each in self._family:  # else those who are idle would keep out those who have none
+                each._close(*each._idle)
+            raise
 
     def _take(self) -> "Connection | None":
         while self._idle:
