@@ -42,6 +42,9 @@ class Sessions:
             self._lent.add(connection)
             try:
                 yield connection
+            except asyncio.CancelledError:
+                connection.terminate()  # an answer to nobody may be on its way
+                raise
             except LEFT:
                 self._close(connection, *self._idle)
                 raise
