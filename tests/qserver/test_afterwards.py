@@ -48,6 +48,7 @@ async def dropped(dsn: str) -> None:
         operator, freshness = Operator(connection), Freshness("one", board)
         freshness.sampled({Place("bank", "marks", number, 0): NO_LAG for number in (1, 2)})
         writes = group.create_task(freshness.write_always(database))
+        await until(lambda: both_live(operator))
         await operator.rebuild(like="two")
         await operator.come(2, LIVE)
         await until(lambda: is_fresh(connection, [1, 2]))
@@ -58,6 +59,11 @@ async def dropped(dsn: str) -> None:
             await until(lambda before=before: connection.fetchval(f"SELECT ({SAMPLED}) > $1", before))
         assert await connection.fetchval(FRESH) == [2]
         writes.cancel()
+
+
+async def both_live(operator: Operator) -> bool:
+    """Whether both processes have been seen."""
+    return len(await operator.desk.workers()) == 2
 
 
 async def is_fresh(connection: "asyncpg.Connection[asyncpg.Record]", generations: list[int]) -> bool:
@@ -83,6 +89,7 @@ async def notified(dsn: str) -> None:
     ):
         await listener.add_listener("bank_marks", lambda *said: heard.put_nowait(json.loads(said[3])))
         operator = Operator(connection)
+        await until(lambda: both_live(operator))
         await operator.rebuild(like="two")
         for number in (2, 1):
             if number == 1:
