@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from random import Random
 from typing import ClassVar
 
@@ -56,7 +57,7 @@ async def dropped(dsn: str) -> None:
         await operator.come(1, DROPPED)
         for _ in range(2):
             before = await connection.fetchval(SAMPLED)
-            await until(lambda before=before: connection.fetchval(f"SELECT ({SAMPLED}) > $1", before))
+            await until(partial(connection.fetchval, f"SELECT ({SAMPLED}) > $1", before))
         assert await connection.fetchval(FRESH) == [2]
         writes.cancel()
 

@@ -239,7 +239,7 @@ async def locked_out(dsn: str) -> None:
             await until(lambda: all_wait(connection))
             for _ in range(3):
                 seen = await connection.fetchval(SEEN)
-                await until(lambda seen=seen: is_later(connection, seen))
+                await until(partial(is_later, connection, seen))
             assert await connection.fetchval(WAITING) == POOL_CONNECTIONS
             assert len(process.places) == many
         await Operator(connection).shows([1], events=journals.events)
