@@ -1,19 +1,26 @@
 """Postgres fails over to its standby, in the ways in which it does: QServer finds the server that takes writes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from bennu.cli.projections_desk import Desk, at_desk
+from bennu.errors import Unavailable
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu_qserver import database as databases
 from tests.qserver.loops import looping
+from tests.qserver.managed import ASKED
 from tests.qserver.pair import Pair, pair
 from tests.qserver.serving import World, bank_world, connected, frozen, is_ready, qserver, started, unmet, until
 from tests.service_process import Service
 
 pytestmark = pytest.mark.real
+
+T = TypeVar("T")
 
 OFFSET = "SELECT log_offset FROM bennu.positions WHERE projection = 'ledger'"
 
@@ -39,6 +46,8 @@ async def killed(directory: Path) -> None:
             await moved(world, both)
             await until(partial(is_ready, service))
             await both.come_back_as_standby()
+            await at_desk_of(both, lambda desk: desk.pause("ledger", ASKED))
+            assert await at_desk_of(both, lambda desk: desk.resume("ledger"))
             await both.standby.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'bennu qserver%'"
             )
@@ -50,7 +59,7 @@ async def killed(directory: Path) -> None:
 
 
 def test_the_standby_takes_over(tmp_path: Path) -> None:
-    """Nothing is lost; and a server that only reads is passed over, also by a QServer that starts then."""
+    """Nothing is lost; and a server that only reads is passed over, by a QServer that starts then and by operators."""
     asyncio.run(killed(tmp_path))
 
 
@@ -91,9 +100,17 @@ async def demoted(directory: Path) -> None:
             await both.primary.demote_in_place()
             await world.write(5)
             await until(partial(waits, service, "it takes no writes: a standby, or default_transaction_read_only"))
+            assert [row.projection for row in await at_desk_of(both, lambda desk: desk.rows("ledger"))] == ["ledger"]
+            with pytest.raises(Unavailable, match="cannot execute INSERT in a read-only transaction"):
+                await at_desk_of(both, lambda desk: desk.pause("ledger", ASKED))
             await both.standby.promote()
             await moved(world, both)
             await until(partial(is_ready, service))
+
+
+async def at_desk_of(both: Pair, work: Callable[[Desk], Awaitable[T]]) -> T:
+    """As the command line does it."""
+    return await asyncio.to_thread(at_desk, both.dsn, "bank", work)
 
 
 async def waits(service: Service, words: str) -> bool:
@@ -102,7 +119,7 @@ async def waits(service: Service, words: str) -> bool:
 
 
 def test_sessions_with_a_server_that_is_read_only_now_are_left(tmp_path: Path) -> None:
-    """Else each of them would be tried for ever: it says which host takes no writes, and finds the one that does."""
+    """Else each would be tried for ever.  Until one takes writes, QServer says why it waits, and operators may look."""
     asyncio.run(demoted(tmp_path))
 
 
