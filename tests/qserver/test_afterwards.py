@@ -220,15 +220,15 @@ class Noted(Projection):
     tables = (
         Table(
             "notes",
-            key=("seq",),
-            columns=(Column("seq", BIGINT), Column("note", TEXT)),
+            key=("partition", "seq"),
+            columns=(Column("partition", BIGINT), Column("seq", BIGINT), Column("note", TEXT)),
             indexes=(("note",),),
         ),
     )
 
     @projects
     def deposited(self, event: Deposited, rows: Rows, meta: EventMeta) -> None:
-        rows.append("notes", seq=meta.seq, note=event.transfer)
+        rows.append("notes", partition=meta.partition, seq=meta.seq, note=event.transfer)
 
 
 LETTERS = "SELECT key, problem FROM bennu.dead_letters ORDER BY seq"
