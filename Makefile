@@ -15,12 +15,13 @@ IMAGE := proto/released.binpb
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
   --no-emit-index-url --no-emit-find-links $(UPGRADE)
 
-.PHONY: help setup demo test check lint types imports protos proto bench simulate pins wheel release-image
+.PHONY: help setup demo test test-postgres-16 check lint types imports protos proto bench simulate pins wheel release-image
 
 help:
 	@echo 'make demo        the bank on this machine: transfers, some compensated, tables at the end'
 	@echo '                 LOG=sqlite (default) or rocketmq; ARGS="…" go to `bennu demo`'
 	@echo 'make test        every test; ARGS="-k name" go to pytest'
+	@echo 'make test-postgres-16   those of tables and snapshots, on Postgres 16'
 	@echo 'make check       format, lint, types, import contracts, protos'
 	@echo 'make simulate    the suite in one process, under misfortune; SEEDS=2000 many runs, ARGS="--seed 7" one again'
 	@echo 'make bench       commands per second, here'
@@ -50,6 +51,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest $(ARGS)
+
+test-postgres-16: $(STAMP)
+	BENNU_STACK_POSTGRES=16 $(BIN)/pytest tests/qserver tests/snapshots tests/stack/test_postgres.py tests/cli/test_deadletters.py $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/bennu bench commands $(ARGS)

@@ -64,16 +64,19 @@ def list_letters(  # noqa: PLR0913  each is a flag
 
     wanted = _wanted(place, key)
 
-    async def find() -> Sequence[Row]:
+    async def find() -> tuple[Sequence[Row], int]:
         async with letters(config) as table:
-            return await table.find(wanted, state=state, limit=limit)
+            rows = await table.find(wanted, state=state, limit=limit)
+            return rows, await table.count(wanted, state=state) - len(rows) if limit else 0
 
-    rows = asyncio.run(find())
+    rows, left_out = asyncio.run(find())
     if not as_json:
         print_list(rows)
-        return
-    for row in rows:
-        typer.echo(json.dumps({"letter": place_of(row), **as_plain(row)}))
+    else:
+        for row in rows:
+            typer.echo(json.dumps({"letter": place_of(row), **as_plain(row)}))
+    if left_out > 0:
+        typer.echo(f"left out: {left_out} more; --limit says how many are shown, 0 shows all", err=True)
 
 
 @app.command()

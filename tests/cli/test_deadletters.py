@@ -77,6 +77,10 @@ def test_letters_are_listed_and_shown(tmp_path: Path, database: str) -> None:
         assert [row["letter"] for row in found] == [f"{LETTER}/{seq}" for seq in range(1, 6)]
         assert [bool(row["problem"]) for row in found] == [True, False, True, False, False]
         assert "column `note`: NULL" in (await there("list", "--key", "b")).out
+        assert "left out" not in told.err + (await there("list", "--limit", "5")).err
+        for arguments in (("--limit", "2"), ("--limit", "2", "--json")):
+            assert "left out: 3 more; --limit" in (await there("list", *arguments)).err
+        assert "left out: 2 more" in (await there("list", "--key", "a", "--limit", "2")).err
         shown = await there("show", f"{LETTER}/1", "--app", BANK, "--json")
         said = json.loads(shown.out)
         assert said["event_json"] == {"account": "a", "amount_minor": "1", "transfer": "null"}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from random import Random
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from bennu_qserver import status
 from bennu_qserver.database import Database, open_database
 from bennu_qserver.dispatch import compile_projections
 from bennu_qserver.generations import Worker
-from bennu_qserver.limits import BUILDING_CHANGES
+from bennu_qserver.limits import BUILDING_CHANGES, POOL_CONNECTIONS
 from bennu_qserver.manager import Manager, Means
 from bennu_qserver.migration import migrate
 from bennu_qserver.projection_loop import Outside
@@ -132,12 +132,11 @@ async def managed(log: Log, dsn: str, app: App, *, node: str = "one", partitions
     declared = compile_projections(app)
     worker = Worker("bank", node, Random().getrandbits(63), {each.name: each.declaration for each in declared})
     await migrate(dsn)
-    async with AsyncExitStack() as opened:
-        live, others = [
-            await opened.enter_async_context(open_database(dsn, name=node, metrics=metrics, readiness=readiness))
-            for _ in range(2)
-        ]
-        means = Means(Outside(log, live, Board(readiness)), _of_others(log, others), metrics)
+    async with open_database(dsn, name=node, metrics=metrics, readiness=readiness) as live:
+        others = live.beside(connections=POOL_CONNECTIONS)
+        means = Means(
+            Outside(log, live, Board(readiness)), _of_others(log, others), live.beside(connections=1), metrics
+        )
         manager = Manager(worker, declared, partitions=partitions, means=means)
         await manager.begin()
         async with asyncio.TaskGroup() as group:

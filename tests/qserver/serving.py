@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, closing
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import asdict, fields
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -89,6 +91,18 @@ async def connected(dsn: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Recor
         yield connection
     finally:
         await connection.close()
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """These processes stand still inside the block."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 class World:

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ import pytest
 from bennu.ops.postgres import SCHEMA_LOCK, check_ports
 from bennu.stack.ports import free_port
 from bennu.stack.postgres import Postgres
-from tests.qserver.serving import TIMEOUT_S, bank_world, connected, is_ready, qserver, started, unmet, until
+from tests.qserver.serving import TIMEOUT_S, bank_world, connected, frozen, is_ready, qserver, started, unmet, until
 from tests.service_process import Service
 
 pytestmark = pytest.mark.real
@@ -161,18 +160,6 @@ async def suspended(directory: Path, dsn: str, *, postgres: Postgres) -> None:
                 backends = [row["pid"] for row in await watcher.fetch(f"SELECT pid {SESSIONS}")]
                 with frozen(postgres.server.pid, *backends):
                     assert await asyncio.to_thread(service.stop) == 0
-
-
-@contextmanager
-def frozen(*pids: int) -> Iterator[None]:
-    """These processes stand still inside the block."""
-    try:
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def test_it_stops_though_postgres_hangs(tmp_path: Path, postgres: Postgres, database: str) -> None:

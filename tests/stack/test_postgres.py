@@ -51,9 +51,9 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_it_is_postgres_18_and_durable(database: str) -> None:
+def test_it_is_the_release_that_was_wanted_and_durable(database: str) -> None:
     """A commit is on the disk; text is UTF-8 whatever the machine's locale; times are in UTC."""
-    assert str(value(database, "SHOW server_version")).startswith("18.")
+    assert str(value(database, "SHOW server_version")).startswith(f"{unprivileged.postgres_release()}.")
     settings = ("fsync", "synchronous_commit", "full_page_writes", "server_encoding", "timezone")
     assert [value(database, f"SHOW {name}") for name in settings] == ["on", "on", "on", "UTF8", "UTC"]
 
@@ -144,7 +144,7 @@ def test_a_closed_folder_is_replaced_by_a_reachable_one(tmp_path: Path, monkeypa
     closed, temporary = tmp_path / "closed", tmp_path / "temporary"
     closed.mkdir(mode=0o700)
     temporary.mkdir()
-    install = closed / unprivileged.POSTGRES
+    install = closed / unprivileged.postgres_install().name
     install.symlink_to(unprivileged.postgres_install())
     monkeypatch.setattr(unprivileged, "postgres_install", lambda: install)
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

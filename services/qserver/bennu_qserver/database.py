@@ -1,32 +1,32 @@
-"""Postgres as QServer meets it: a bounded pool, a deadline on everything, and patience when it is away."""
+"""Postgres as QServer meets it: bounded connections, a deadline on everything, and patience when it is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import NoReturn, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import NoReturn, TypeVar
 
-import asyncpg
 from asyncpg import exceptions as pg
-from asyncpg.pool import PoolConnectionProxy
 from prometheus_client import Counter
 
 from bennu.errors import BadSettings
 from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
-from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
+from bennu.ops.postgres import AWAY, MISTAKEN, Connection, Opening, Servers
 from bennu.ops.readiness import Readiness
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.limits import (
-    ACQUIRE_TIMEOUT_S,
-    COMMAND_TIMEOUT_S,
+    ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     IDLE_IN_TRANSACTION_MS,
     PING_S,
     POOL_CONNECTIONS,
+    STATEMENT_TIMEOUT_S,
     WISH_LOCK_MS,
 )
+from bennu_qserver.sessions import Sessions
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+__all__ = ["READY", "Connection", "Database", "is_cancelled", "open_database", "opening", "refusal"]
+
 T = TypeVar("T")
 
 READY = "postgres"
@@ -45,17 +45,54 @@ CONTENT_REFUSED = (
 """The rows themselves are at fault."""
 
 
+class Waits:
+    """The transactions that wait for Postgres.  While there is one, readiness says why, whatever the others do."""
+
+    def __init__(self, readiness: Readiness, retries: Counter) -> None:
+        self._readiness = readiness
+        self._retries = retries
+        self._problems: dict[object, str] = {}
+
+    def add(self, who: object, problem: str) -> None:
+        """It waits, for this reason."""
+        self._problems[who] = problem
+        self._retries.inc()
+        self._readiness.unmet(READY, f"waiting for Postgres: {problem}")
+
+    def remove(self, who: object, *, succeeded: bool) -> None:
+        """It does not wait any more."""
+        self._problems.pop(who, None)
+        for problem in self._problems.values():
+            return self._readiness.unmet(READY, f"waiting for Postgres: {problem}")
+        if succeeded:
+            self._readiness.met(READY)
+        return None
+
+
 class Database:
     """Runs transactions until they succeed."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", readiness: Readiness, *, retries: Counter) -> None:
-        self._pool = pool
-        self._readiness = readiness
-        self._retries = retries
+    def __init__(self, sessions: Sessions, waits: Waits) -> None:
+        self._sessions = sessions
+        self._waits = waits
+
+    def beside(self, *, connections: int) -> "Database":
+        """The same database, by connections of its own, which this one's `terminate` cuts, too."""
+        return Database(self._sessions.beside(most=connections), self._waits)
 
     def terminate(self) -> None:
         """Cut all connections: what is under way is rolled back, also by a Postgres that no longer answers."""
-        self._pool.terminate()
+        self._sessions.terminate()
+
+    @contextmanager
+    def waiting(self, problem: str) -> Iterator[None]:
+        """Something waits for Postgres until the block ends, though transactions succeed meanwhile."""
+        who = object()
+        self._waits.add(who, problem)
+        try:
+            yield
+        finally:
+            self._waits.remove(who, succeeded=False)
 
     async def watch(self) -> NoReturn:
         """Ask Postgres again and again, so that readiness tells of its absence also when there is nothing to write."""
@@ -67,8 +104,8 @@ class Database:
         """What `work` returns, in a transaction of its own; see `persist`."""
 
         async def attempt() -> T:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection, connection.transaction():
-                return await work(connection)
+            async with self._sessions.lend() as connection:
+                return await _in_transaction(connection, work)
 
         return await self.persist(attempt)
 
@@ -78,25 +115,47 @@ class Database:
         So an earlier attempt may have been committed without our hearing of it.  Raises `BadSettings` or
         `ProjectionFailed` for what no repetition helps, and what `attempt` itself raises.
         """
-        patience = Patience("Postgres")
-        while True:
-            try:
-                result = await attempt()
-            except MISTAKEN as error:
-                raise BadSettings(f"postgres: {error}") from error
-            except (*AWAY, pg.ProgramLimitExceededError) as error:  # outside a row: the queue of notices is full
-                if is_cancelled():  # and rolling back failed, whose error has taken the place of the cancellation
-                    raise asyncio.CancelledError from error
-                if isinstance(error, ValueError):  # a value that the driver can't encode
-                    raise ProjectionFailed(f"no value for Postgres: {error}") from error
-                self._retries.inc()
-                self._readiness.unmet(READY, f"waiting for Postgres: {type(error).__name__}: {error}")
-                await patience.wait(f"{type(error).__name__}: {error}")
-            except pg.PostgresError as error:
-                raise ProjectionFailed(refusal(error)) from error
-            else:
-                self._readiness.met(READY)
-                return result
+        who, succeeded = Patience("Postgres"), False
+        try:
+            while True:
+                if (done := await self._attempted(attempt, who)) is not None:
+                    succeeded = True
+                    return done[0]
+        finally:
+            self._waits.remove(who, succeeded=succeeded)
+
+    async def _attempted(self, attempt: Callable[[], Awaitable[T]], patience: Patience) -> tuple[T] | None:
+        """None: not now, and a while has gone by."""
+        try:
+            return (await attempt(),)
+        except MISTAKEN as error:
+            raise BadSettings(f"postgres: {error}") from error
+        except (*AWAY, pg.ProgramLimitExceededError) as error:  # outside a row: the queue of notices is full
+            if is_cancelled():  # and rolling back failed, whose error has taken the place of the cancellation
+                raise asyncio.CancelledError from error
+            if isinstance(error, ValueError):  # a value that the driver can't encode
+                raise ProjectionFailed(f"no value for Postgres: {error}") from error
+            problem = f"{type(error).__name__}: {error}"
+            self._waits.add(patience, problem)
+            await patience.wait(problem)
+            return None
+        except pg.PostgresError as error:
+            raise ProjectionFailed(refusal(error)) from error
+
+
+async def _in_transaction(connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        result = await work(connection)
+        await transaction.commit()
+    except TimeoutError:
+        connection.terminate()  # a server that does not answer would not answer a rollback
+        raise
+    finally:
+        if not connection.is_closed() and connection.is_in_transaction():
+            await transaction.rollback()
+    return result
 
 
 def is_cancelled() -> bool:
@@ -122,39 +181,27 @@ def refusal(error: pg.PostgresError) -> str:
     return "; ".join(filter(None, [f"Postgres refused: {error}", *details]))
 
 
-async def _keep_session(_connection: object) -> None:
-    """We leave nothing behind in a session, so returning one to the pool needs no round trip."""
-
-
 @asynccontextmanager
 async def open_database(dsn: str, *, name: str, metrics: Metrics, readiness: Readiness) -> AsyncIterator[Database]:
     """Nothing is asked of Postgres before the first transaction, which may yet find the URL to be none."""
-    check_ports(dsn)
-    try:
-        pool = asyncpg.create_pool(
-            dsn,
-            min_size=0,
-            max_size=POOL_CONNECTIONS,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            reset=_keep_session,
-            server_settings=server_settings(name),
-        )
-        await pool
-    except MISTAKEN as error:
-        raise BadSettings(f"postgres: {error}") from error
+    servers = Servers(dsn)
     retries = metrics.counter("bennu_qserver_postgres_retries_total", "Transactions that had to be repeated.")
+    sessions = Sessions(lambda: servers.connect(opening(name)), most=POOL_CONNECTIONS)
+    database = Database(sessions, Waits(readiness, retries))
     try:
-        yield Database(pool, readiness, retries=retries)
+        yield database
     finally:
-        pool.terminate()  # waiting for a Postgres that is away would hang
+        database.terminate()  # waiting for a Postgres that is away would hang
 
 
-def server_settings(name: str) -> dict[str, str]:
-    """What every session of QServer is set to."""
-    return {
+def opening(name: str) -> Opening:
+    """How each connection of QServer is opened, and what its session is set to."""
+    settings = {
         "application_name": f"bennu {name}",
         "jit": "off",  # compiling costs more than our short statements take
-        "statement_timeout": str(int(COMMAND_TIMEOUT_S * 1000)),
+        "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
         "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+        # What waits for others inside a transaction, as a switch does, must see what they commit meanwhile.
+        "default_transaction_isolation": "read committed",
     }
+    return Opening(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S, settings)

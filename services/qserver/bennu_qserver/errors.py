@@ -29,3 +29,7 @@ class GenerationGone(BennuError):
 
 class NotYet(Retryable):
     """What an operator wishes waits for something, which the message names."""
+
+
+class TooSlow(Retryable):
+    """Postgres ended a statement that took too long, of a transaction that can be cut in two."""

@@ -47,11 +47,14 @@ RETRY_EVENTS = 1_000
 """... and how many events it tries again in one transaction."""
 
 CONNECT_TIMEOUT_S = 5.0
-ACQUIRE_TIMEOUT_S = 10.0
-COMMAND_TIMEOUT_S = 30.0
+STATEMENT_TIMEOUT_S = 30.0
+"""Of a statement, as Postgres counts: then it says so, and the transaction is tried again ..."""
+ANSWER_TIMEOUT_S = 35.0
+"""... and as we do: who says nothing for so long is gone, and its connection is cut."""
 IDLE_IN_TRANSACTION_MS = 10_000
 """Postgres ends a transaction whose QServer was suspended, so that another one can go on."""
 POOL_CONNECTIONS = 8
+"""Of the live loops, and as many of the others; with one more, to say that this process lives."""
 
 PING_S = 1.0
 """How often Postgres is asked whether it is there."""
@@ -65,6 +68,6 @@ TAKE_OVER_AFTER_S = 3.0
 LAG_SAMPLE_S = 1.0
 
 assert LOOK_S * 3 <= WORKER_GONE_S, "one look may come late"
-assert CONNECT_TIMEOUT_S <= ACQUIRE_TIMEOUT_S
+assert STATEMENT_TIMEOUT_S < ANSWER_TIMEOUT_S
 assert STANDBY_POLL_S * 2 <= TAKE_OVER_AFTER_S, "a writer must be seen to move"
 assert EMPTY_ADVANCE_MS / 1000 < TAKE_OVER_AFTER_S

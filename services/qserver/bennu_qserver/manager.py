@@ -20,7 +20,7 @@ from bennu.ops.generations import LIVE
 from bennu.ops.metrics import Metrics
 from bennu_qserver import generations, schema
 from bennu_qserver.chores import Chores
-from bennu_qserver.database import Connection
+from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
 from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Generation, Key, Seen, Worker
@@ -40,6 +40,8 @@ class Means:
 
     live: Outside
     others: Outside
+    life: Database
+    """A connection of its own: while all others wait for a lock, this process still says that it lives."""
     metrics: Metrics
 
 
@@ -100,16 +102,14 @@ class Manager:
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    seen = await self._means.live.database.run(
-                        lambda connection: generations.look(connection, self._worker)
-                    )
+                    seen = await self._means.life.run(lambda connection: generations.look(connection, self._worker))
                     if self._is_of_use(seen):
                         await self._follow(seen, group)
                     await asyncio.sleep(LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
-                    await self._means.live.database.run(lambda connection: generations.leave(connection, self._worker))
+                    await self._means.life.run(lambda connection: generations.leave(connection, self._worker))
 
     def _is_of_use(self, seen: Seen) -> bool:
         """Whether to act on it.  Raises `BadSettings` when another process of this name goes on living."""
@@ -130,6 +130,7 @@ class Manager:
     # --- what there is to do
 
     async def _follow(self, seen: Seen, group: asyncio.TaskGroup) -> None:
+        self._forget_others({generation.key for generation in seen.generations})
         share = share_of(self._worker.node, seen, partitions=self._partitions)
         wanted = await self._wanted(share)
         await self._stop(
@@ -146,6 +147,11 @@ class Manager:
         self._means.live.board.wait(self._reasons(seen))
         self._chores.tend(share.leads, group)
         self._upkeep.tend([each for each in share.leads if each.key.projection not in seen.paused], group)
+
+    def _forget_others(self, kept: Collection[Key]) -> None:
+        """A number may come again, after a failover to a server that never heard of it."""
+        self._prepared = {key: compiled for key, compiled in self._prepared.items() if key in kept}
+        self._failed = {place for place in self._failed if place.key in kept}
 
     async def _wanted(self, share: Share) -> dict[Place, bool]:
         """The loops that can run, and whether each is live."""

@@ -5,7 +5,6 @@ A module of its own, imported when there is something to do: Alembic and SQLAlch
 
 from pathlib import Path
 
-import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
@@ -15,22 +14,17 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from bennu.errors import BadSettings
-from bennu.ops.postgres import SCHEMA_LOCK
-from bennu_qserver.database import server_settings
-from bennu_qserver.limits import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
+from bennu.ops.postgres import SCHEMA_LOCK, Servers
+from bennu.ops.postgres import Connection as Session
+from bennu_qserver.database import opening
 from bennu_qserver.schema import VERSION_TABLE
 
 
 async def migrate(dsn: str) -> None:
     """Bring Bennu's own tables, in schema `bennu`, to this package's version.  Raises what asyncpg raises."""
 
-    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings=server_settings("migration"),
-        )
+    async def connect() -> Session:
+        return await Servers(dsn).connect(opening("migration"))
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:

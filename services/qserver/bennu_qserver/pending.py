@@ -33,6 +33,8 @@ class Work:
     aside: list[Keyed] = field(default_factory=list)
     batches: list[tuple[EventBatch, str]] = field(default_factory=list)
     """All of it as it was read, and where: to be done again, event by event, if it can't be written as a whole."""
+    ends: list[Position] = field(default_factory=list)
+    """Where the projection stands after each of them."""
     spoilt: bool = False
     """A rule raised, so `rows` are no use: a part of an event's changes may be among them."""
     bytes: int = 0
@@ -88,6 +90,21 @@ class Work:
             for event in projection.events(batch, partition=partition, where=where):
                 yield event, event.key
 
+    def halves(
+        self, new_work: Callable[[Position], "Work"], projection: CompiledProjection, *, partition: int
+    ) -> Iterator["Work"]:
+        """The same as two transactions; the second is made when the first is written, since that may park keys."""
+        middle = len(self.batches) // 2
+        for batches, ends, end in (
+            (self.batches[:middle], self.ends[:middle], self.ends[middle - 1]),
+            (self.batches[middle:], self.ends[middle:], self.position),
+        ):
+            half = new_work(end)
+            for batch, where in batches:
+                half.take(batch, projection, partition=partition, where=where)
+            half.ends = ends
+            yield half
+
 
 async def _in_steps(writes: Iterator[Write]) -> AsyncIterator[Write]:
     for write in writes:
@@ -118,6 +135,8 @@ class Pending:
     def advanced(self, position: Position, *, size: int) -> None:
         """The reader has put a record into `work`."""
         self.work.position = position
+        if len(self.work.ends) < len(self.work.batches):
+            self.work.ends.append(position)
         self.work.bytes += size
         self._moved.set()
         if self.work.changes_tables:

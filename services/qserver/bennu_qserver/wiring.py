@@ -21,7 +21,7 @@ from bennu_qserver.dispatch import SAGAS, DeclaredProjection, compile_projection
 from bennu_qserver.freshness import Freshness
 from bennu_qserver.generations import Worker
 from bennu_qserver.lag import Lag
-from bennu_qserver.limits import BUILDING_CHANGES, LAG_SAMPLE_S, STOP_S
+from bennu_qserver.limits import BUILDING_CHANGES, LAG_SAMPLE_S, POOL_CONNECTIONS, STOP_S
 from bennu_qserver.manager import Manager, Means
 from bennu_qserver.positions import Place
 from bennu_qserver.projection_loop import Outside
@@ -36,13 +36,14 @@ async def main(settings: QServerSettings, running: Running) -> None:
     running.readiness.declare(LOG, POSTGRES, status.READY)
     projections = compile_projections(load_app(settings.app))
     dsn = settings.postgres.get_secret_value()
-    opening = partial(open_database, dsn, name=settings.node, metrics=running.metrics, readiness=running.readiness)
-    async with open_log(settings) as log, opening() as live, opening() as others, asyncio.TaskGroup() as group:
+    opened = open_database(dsn, name=settings.node, metrics=running.metrics, readiness=running.readiness)
+    async with open_log(settings) as log, opened as live, asyncio.TaskGroup() as group:
         settle()
         running.announce()
         means = Means(
             Outside(log, live, Board(running.readiness)),
-            Outside(log, others, Board(Readiness()), most_changes=BUILDING_CHANGES),
+            Outside(log, live.beside(connections=POOL_CONNECTIONS), Board(Readiness()), most_changes=BUILDING_CHANGES),
+            live.beside(connections=1),
             running.metrics,
         )
         work = group.create_task(_work(settings, running, projections=projections, means=means))
@@ -50,7 +51,6 @@ async def main(settings: QServerSettings, running: Running) -> None:
         work.cancel()  # a transaction under way is rolled back, and its events are read again
         await asyncio.wait({work}, timeout=STOP_S)
         live.terminate()
-        others.terminate()
 
 
 async def _work(
@@ -71,7 +71,7 @@ async def _work(
     async with asyncio.TaskGroup() as group:
         freshness = Freshness(settings.node, means.live.board)
         group.create_task(manager.run())
-        group.create_task(means.live.database.watch())
+        group.create_task(means.life.watch())
         group.create_task(freshness.write_always(means.live.database))
         group.create_task(_sample(log, manager, freshness, readiness=running.readiness))
 

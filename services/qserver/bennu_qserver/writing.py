@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 import structlog
+from asyncpg import exceptions as pg
 
 from bennu.replica.journal import Position
 from bennu_qserver import dead_letters, notices, positions
 from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection
-from bennu_qserver.errors import EventFault, PositionMoved
+from bennu_qserver.errors import EventFault, PositionMoved, TooSlow
 from bennu_qserver.executing import execute
 from bennu_qserver.parked import Parked, ParkedGauges
 from bennu_qserver.pending import Work
@@ -73,7 +74,16 @@ class Writer:
         return Work(self._new_rows(), position, self.parked)
 
     async def write(self, work: Work) -> None:
-        """One transaction.  Raises `PositionMoved`."""
+        """One transaction; several, if Postgres has no patience with one.  Raises `PositionMoved`."""
+        try:
+            await self._write(work)
+        except TooSlow as slow:
+            logger.warning("cut in two", place=str(self._place), batches=len(work.batches), reason=str(slow))
+            with self._database.waiting(str(slow)):
+                for half in work.halves(self.new_work, self._projection, partition=self._place.partition):
+                    await self.write(half)
+
+    async def _write(self, work: Work) -> None:
         async with self._turn:
             began_s = time.monotonic()
             done = await self._whole(work) or await self._event_by_event(work)
@@ -107,7 +117,7 @@ class Writer:
             return self.parked
 
         try:
-            parked = await self._moving(work.position, transaction)
+            parked = await self._moving(work.position, transaction, may_be_cut=len(work.batches) > 1)
         except (EventFault, LetGo):
             return None
         if parked is self.parked:  # else it was read again
@@ -137,7 +147,7 @@ class Writer:
             done = Done(trial.writes, trial.letters, parked)
             return parked
 
-        parked = await self._moving(work.position, transaction)
+        parked = await self._moving(work.position, transaction, may_be_cut=len(work.batches) > 1)
         return done._replace(parked=parked)
 
     async def _carry_out(self, connection: Connection) -> Parked:
@@ -155,15 +165,25 @@ class Writer:
         self._wished = {"discarded": discarded, "applied": len(applied), "still_at_fault": len(failed)}
         return await dead_letters.load(connection, place)
 
-    async def _moving(self, new: Position, body: Callable[[Connection], Awaitable[Parked]]) -> Parked:
-        """What is parked after a transaction that moves the position and does this.  Raises `PositionMoved`."""
+    async def _moving(
+        self, new: Position, body: Callable[[Connection], Awaitable[Parked]], *, may_be_cut: bool = False
+    ) -> Parked:
+        """What is parked after a transaction that moves the position and does this.
+
+        Raises `PositionMoved`; and `TooSlow`, if it may be cut, in place of trying the same for ever.
+        """
         attempts = 0
 
         async def transaction(connection: Connection) -> Parked:
             nonlocal attempts
             attempts += 1
             await positions.move(connection, self._place, old=self.saved, new=new)
-            return await body(connection)
+            try:
+                return await body(connection)
+            except pg.QueryCanceledError as error:
+                if may_be_cut:
+                    raise TooSlow(f"{type(error).__name__}: {error}") from error
+                raise
 
         try:
             return await self._database.run(transaction)
