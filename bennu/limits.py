@@ -30,14 +30,16 @@ MAX_DECISION_BYTES = 3 * 1024 * 1024
 """Events and reply of one command, with `EVENT_BYTES` for each event: what fits beside a batch that is nearly full."""
 EVENT_BYTES = 8
 """What the columns of a batch add to each event, at most."""
+ENTRY_BYTES = 24
+"""What they add to each entry beside its id and decision."""
 BATCH_SLACK_BYTES = 256 * 1024
 """By which a batch may be larger than counted: numbers, positions, names of types."""
-DECIDE_CHUNK = 16
+DECIDE_CHUNK = 32
 """Commands decided before the event loop gets a turn."""
 GATHER_SLICES = 8
 """After so many a batch is closed although more commands are in line: one of few costs as much as one of many."""
 
-PREPARE_CHUNK = 16
+PREPARE_CHUNK = 64
 """Commands of a frame parsed and validated before the event loop gets a turn."""
 TURNS_BETWEEN_SLICES = 16
 """Turns of the event loop after each of those slices, at most: fewer when one of them is idle."""
@@ -54,7 +56,7 @@ KNOWN_SLICERS = 1_024
 
 INBOX_COMMANDS = 65_536
 INBOX_BYTES = 64 * 1024 * 1024
-TURN_COMMANDS = 16
+TURN_COMMANDS = 32
 """Commands of one client decided before it is the next client's turn."""
 DRAIN_SAMPLE_MS = 100
 """Over how long the rate of answers is measured, at least."""

@@ -54,7 +54,7 @@ class Accepted(NamedTuple):
     reply: Message
 
 
-class Context(NamedTuple):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """What a decision may know besides state and command."""
 
     command_id: str

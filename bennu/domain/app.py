@@ -135,7 +135,7 @@ class App:
             evolve = MethodType(rule, instance)  # a call costs half of what a `partial` does, and replay is such calls
             self._once(self.events, EventRule(name_of(message), message, key_of(message), number, evolve))
         for name, rule in rules_of(rules, "decides"):
-            self._add_decision(rules, name, partial(rule, instance), number=number)
+            self._add_decision(rules, name, MethodType(rule, instance), number=number)
             self._check_events(rules, name, rule)
         for name, rule in rules_of(rules, "answers"):
             message = input_type(rules, name, rule)
@@ -143,9 +143,9 @@ class App:
             answer = partial(rule, instance)
             self._once(self.queries, QueryRule(name_of(message), message, key_of(message), number, answer))
 
-    def _add_decision(self, rules: type, name: str, rule: partial[Any], *, number: int) -> None:
-        message = input_type(rules, name, rule.func)
-        wants_context = len(inspect.signature(rule.func).parameters) > 3
+    def _add_decision(self, rules: type, name: str, rule: MethodType, *, number: int) -> None:
+        message = input_type(rules, name, rule.__func__)
+        wants_context = len(inspect.signature(rule.__func__).parameters) > 3
         decide: Decide = rule if wants_context else _without_context(rule)
         method = self.methods.get(name_of(message))
         reply_type = method.output_type.full_name if method else ""
@@ -242,7 +242,7 @@ class App:
         return message_factory.GetMessageClass(self.methods[type_name].output_type)
 
 
-def _without_context(rule: partial[Any]) -> Decide:
+def _without_context(rule: MethodType) -> Decide:
     def decide(state: State, command: Message, _context: Context) -> Decided:
         return rule(state, command)  # type: ignore[no-any-return]  # a rule's annotation was checked by the author's mypy
 

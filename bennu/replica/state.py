@@ -13,16 +13,13 @@ from bennu.replica.columns import DIGEST_BYTES, check_columns
 from bennu.replica.history import Judged
 from bennu.replica.journal import Verdict
 from bennu.replica.slices import Form, Load, Unfit, encode
-from bennu.replica.window import ReplyWindow
-from bennu.v1.journal_pb2 import EpochStart, EventBatch, Outcome
+from bennu.replica.window import OUTCOMES, ReplyWindow
+from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu.v1.position_pb2 import LogPosition
 
 _OWN, _WINDOW, _FOLD = b"O", b"W", b"F"
 """Parts of a snapshot: positions, cursors and time; the window; the domain's."""
 _decode_own = msgspec.msgpack.Decoder(tuple[int, list[bytes], dict[str, int], dict[str, int]]).decode
-
-_OUTCOMES = [bytes([outcome]) for outcome in sorted(Outcome.values())]
-"""Each as the byte that the window keeps of it."""
 
 
 class Fold(Digests, Protocol):
@@ -162,5 +159,5 @@ def _mixed(batch: EventBatch, digests: Sequence[bytes]) -> Iterator[bytes]:
     first = 0
     for digest, count, outcome in zip(digests, batch.event_counts, batch.outcomes, strict=True):
         reply = next(replies) if outcome else events[first]
-        yield digest + _OUTCOMES[outcome] + reply
+        yield digest + OUTCOMES[outcome] + reply
         first += count

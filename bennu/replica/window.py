@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from bennu.replica.slices import Load, encode, sliced
+from bennu.v1.journal_pb2 import Outcome
 
 DIGEST_END = 16
 """A kept reply is one bytes object: payload digest, one byte of outcome, reply."""
@@ -19,6 +20,9 @@ DIGEST_END = 16
 TIME_CHARS = 13
 """The first characters of a UUIDv7's text are its time: 48 bits of milliseconds in hexadecimal, with one dash."""
 
+OUTCOMES = [bytes([outcome]) for outcome in sorted(Outcome.values())]
+"""Each as the byte that is kept of it."""
+UUID_CHARS = 36
 _UUID7 = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 
@@ -50,7 +54,7 @@ class Kept(NamedTuple):
 
 def is_uuid7(command_id: str) -> bool:
     """Whether this text is a UUIDv7 as its text form is usually written."""
-    return len(command_id) == 36 and _UUID7.fullmatch(command_id) is not None
+    return len(command_id) == UUID_CHARS and _UUID7.fullmatch(command_id) is not None
 
 
 def _time_of(us: int) -> str:
@@ -92,7 +96,7 @@ class ReplyWindow:
 
     def add(self, command_id: str, digest: bytes, *, outcome: int, reply: bytes) -> None:
         """Keep the reply of an entry of the batch that `end_batch` will close."""
-        self._replies[command_id] = b"%b%c%b" % (digest, outcome, reply)
+        self._replies[command_id] = digest + OUTCOMES[outcome] + reply
         self._recent.append(command_id)
 
     def add_batch(self, command_ids: Sequence[str], kept: Iterable[bytes]) -> None:

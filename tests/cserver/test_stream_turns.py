@@ -22,13 +22,13 @@ from bennu.v1.command_pb2 import Origin
 from bennu.v1.members_pb2 import SEAT_PART_LEADS
 from bennu.v1.peer_pb2 import PeerAnswers, PeerFrame, PeerOutcome, PeerSubmission
 from bennu.v1.stream_pb2 import CommandFrame
-from bennu_cserver.intake import Intake
+from bennu_cserver.intake import Intake, Refused
 from bennu_cserver.member import Member
 from bennu_cserver.observed import Observed
 from bennu_cserver.peer_service import PeerService
 from bennu_cserver.replies import UNKNOWN
 from bennu_cserver.stream import Stream
-from bennu_cserver.submission import Prepared
+from bennu_cserver.submission import Columns, Prepared
 from tests.cserver.commands import batch_of
 from tests.lone import create_topics, lone, routes_of
 
@@ -43,9 +43,9 @@ class CountingIntake(Intake):
 
     prepared = 0
 
-    def command(self, type_name: str, payload: bytes, command_id: str | None, *, origin: Origin) -> Prepared:
-        self.prepared += 1
-        return super().command(type_name, payload, command_id, origin=origin)
+    def commands(self, type_name: str, columns: Columns) -> Sequence[Prepared | Refused]:
+        self.prepared += len(columns.payloads)
+        return super().commands(type_name, columns)
 
 
 class GoneClient:

@@ -15,7 +15,6 @@ from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, LOG_INPUTS
 from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
 from bennu.replica.pauses import Pauses
-from bennu.v1.position_pb2 import LogPosition
 from bennu_cserver.deciding import answered_before, decide
 from bennu_cserver.inbox import Inbox
 from bennu_cserver.numbered import is_next
@@ -110,34 +109,34 @@ class Partition:
         budget, now_s = DECIDE_CHUNK, self._monotonic_s()
         while self._inbox and budget > 0 and not self.replica.open.full:
             submission, credit = self._inbox.first()
-            begin, end = submission.next, min(submission.next + min(credit, budget), len(submission.commands))
-            late = submission.caller.deadline_s <= now_s
-            while submission.next < end and not self.replica.open.full:
-                self._decide(submission, submission.commands[submission.next], late)
-                submission.next += 1
+            begin, late = submission.next, submission.caller.deadline_s <= now_s
+            self._decide(submission, submission.commands[begin : begin + min(credit, budget)], late)
             budget -= max(1, submission.next - begin)
             self._inbox.spend(submission.next - begin)
             if submission.next == len(submission.commands):
                 self._decided(submission)
 
-    def _decide(self, submission: Submission, command: Prepared, late: bool) -> None:
-        """One command: known already, refused, come too late, or decided into the open batch."""
-        if submission.source and not is_next(submission, self.replica):
-            return
-        window, batch = self.replica.state.window, self.replica.open
-        reply = answered_before(command, window, numbered=bool(submission.source)) or (NOT_DECIDED if late else None)
-        if reply is None:
-            decision = decide(command, self.fold, window, recorded_at_us=self.replica.tick())
-            batch.add(command, decision)
-            window.add(command.command_id, command.digest, outcome=decision.outcome, reply=decision.answer)
-            reply = reply_of(decision.outcome, decision.answer)
-        submission.replies.append(reply)
+    def _decide(self, submission: Submission, commands: Sequence[Prepared], late: bool) -> None:
+        """Each: known already, refused, come too late, or decided into the open batch; until it is full."""
+        replica, fold, numbered = self.replica, self.fold, bool(submission.source)
+        window, batch, say = replica.state.window, replica.open, submission.replies.append
+        for command in commands:
+            if batch.full:
+                return
+            if not numbered or is_next(submission, replica):
+                reply = answered_before(command, window, numbered=numbered) or (NOT_DECIDED if late else None)
+                if reply is None:
+                    decision = decide(command, fold, window, recorded_at_us=replica.tick())
+                    batch.add(command, decision)
+                    window.add(command.command_id, command.digest, outcome=decision.outcome, reply=decision.answer)
+                    reply = reply_of(decision.outcome, decision.answer)
+                say(reply)
+            submission.next += 1
 
     def _decided(self, submission: Submission) -> None:
         if submission.input_topic:
-            position = LogPosition(topic=submission.input_topic, offset=submission.input_offset)
             self.replica.tick()
-            self.replica.open.inputs[submission.input_topic] = position
+            self.replica.open.inputs[submission.input_topic] = submission.read_on_at()
         self.replica.answer_when_effective(lambda number: self._finish(submission, number))
 
     def _finish(self, submission: Submission, batch_no: int) -> None:

@@ -1,8 +1,7 @@
 """From bytes to a command that may be decided, or to the reason why it may not.  All of it before the core task."""
 
-import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
@@ -17,12 +16,13 @@ from bennu.limits import (
     MAX_UNKNOWN_FIELD_BYTES,
 )
 from bennu.ops.answers import status
-from bennu.replica.window import is_uuid7
+from bennu.replica.window import UUID_CHARS, is_uuid7
 from bennu.v1 import options_pb2
 from bennu.v1.command_pb2 import Origin
 from bennu.wire.commands import CONTROL_CHARACTER
 from bennu_cserver.origins import origin_in, problem_of
-from bennu_cserver.submission import Prepared, Reply
+from bennu_cserver.plain_intake import PlainIntake
+from bennu_cserver.submission import Columns, Prepared, Reply, payload_digest
 
 
 class Refused(Exception):
@@ -40,11 +40,6 @@ def invalid(message: str, field: str = "") -> Refused:
     return Refused(reply, "invalid_argument", message)
 
 
-def payload_digest(type_name: str, canonical: bytes) -> bytes:
-    """What two commands with one id are compared by."""
-    return hashlib.blake2b(b"%b\0%b" % (type_name.encode(), canonical), digest_size=16).digest()
-
-
 class Intake:
     """Parses, validates and identifies.  `wall_us` is the clock that new ids are made by."""
 
@@ -52,15 +47,29 @@ class Intake:
         self._app = app
         self._wall_us = wall_us
         self._validator = Validator()
+        self._plain = PlainIntake(app, self._validator)
+
+    def commands(self, type_name: str, columns: Columns) -> Sequence[Prepared | Refused]:
+        """What `command` makes of each of a client's commands of one type."""
+        ids = self._client_ids(columns.command_ids)
+        found = self._plain.commands(type_name, columns._replace(command_ids=ids)) if ids else ()
+        return found or [
+            self._one(type_name, payload, command_id, origin=origin)
+            for payload, command_id, origin in zip(*columns, strict=True)
+        ]
+
+    def _one(self, type_name: str, payload: bytes, command_id: str, *, origin: Origin) -> Prepared | Refused:
+        try:
+            return self.command(type_name, payload, command_id or None, origin=origin)
+        except Refused as refused:
+            return refused
 
     def command(self, type_name: str, payload: bytes, command_id: str | None, *, origin: Origin) -> Prepared:
         """A client's command; None has an id made for it.  Raises `Refused`."""
         rule = self._app.commands.get(type_name)
         if rule is None or not rule.reply_type:
             raise invalid(f"{type_name!r} is not a command of {self._app.service.full_name}")
-        if command_id is not None and command_id.startswith(COMMAND_ID_PREFIX):
-            raise invalid(f"command ids that begin with {COMMAND_ID_PREFIX} are for sagas", "idempotency-key")
-        return self._prepared(rule, payload, self._identified(command_id), origin=origin)
+        return self._prepared(rule, payload, self._client_id(command_id), origin=origin)
 
     def from_log(self, type_name: str, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
         """A command of a log: one that can't be decided is prepared all the same, to be journaled as rejected."""
@@ -70,7 +79,7 @@ class Intake:
                 raise invalid(f"{type_name!r} is not a command of app `{self._app.name}`")
             return self._prepared(rule, payload, self._identified(command_id), origin=origin)
         except Refused as refused:
-            digest = payload_digest(type_name, payload)
+            digest = payload_digest(type_name)(payload)
             refusal = (refused.reason, str(refused))
             return Prepared(command_id[:MAX_COMMAND_ID_BYTES], type_name, None, None, digest, origin, "", refusal)
 
@@ -80,7 +89,7 @@ class Intake:
 
     def _prepared(self, rule: CommandRule, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
         message = self._parsed(rule, payload)
-        digest = payload_digest(rule.type_name, message.SerializeToString(deterministic=True))
+        digest = payload_digest(rule.type_name)(message.SerializeToString(deterministic=True))
         return Prepared(command_id, rule.type_name, rule, message, digest, origin)
 
     def _parsed(self, rule: CommandRule | QueryRule, payload: bytes) -> Message:
@@ -103,6 +112,27 @@ class Intake:
         if not rule.key(message):
             raise invalid(f"{name}: the key field is empty", _key_field(message))
         return message
+
+    def _client_ids(self, command_ids: Sequence[str]) -> Sequence[str]:
+        """Checked, and made where one is empty; none if one of them can't be taken."""
+        text, lengths = " ".join(("", *command_ids)), set(map(len, command_ids))
+        if (
+            text.isascii()
+            and text.isprintable()
+            and f" {COMMAND_ID_PREFIX}" not in text
+            and lengths.isdisjoint((0, UUID_CHARS))
+            and max(lengths) <= MAX_COMMAND_ID_BYTES
+        ):
+            return command_ids  # 0.1 us each, where each by itself takes 0.7
+        try:
+            return [self._client_id(command_id or None) for command_id in command_ids]
+        except Refused:
+            return ()
+
+    def _client_id(self, command_id: str | None) -> str:
+        if command_id is not None and command_id.startswith(COMMAND_ID_PREFIX):
+            raise invalid(f"command ids that begin with {COMMAND_ID_PREFIX} are for sagas", "idempotency-key")
+        return self._identified(command_id)
 
     def _identified(self, command_id: str | None) -> str:
         if command_id is None:

@@ -73,6 +73,10 @@ class Routes:
         assert command.message is not None
         return partition_of(command.rule.key(command.message), len(self.members))
 
+    def partitions_of(self, commands: Sequence[Prepared]) -> Sequence[int]:
+        """The same of each of them."""
+        return list(map(self.partition_of, commands)) if len(self.members) > 1 else [0] * len(commands)
+
     def topic_of(self, key: str) -> str:
         """The journal of the partition of this key."""
         return self.members[partition_of(key, len(self.members))].topic

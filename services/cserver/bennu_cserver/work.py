@@ -1,12 +1,14 @@
 """A batch of commands that came from outside, on its way to replies."""
 
+from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu_cserver.intake import Intake, Refused
 from bennu_cserver.origins import NO_ORIGIN, origin_at
 from bennu_cserver.routes import Routes
-from bennu_cserver.submission import Prepared, Reply
+from bennu_cserver.submission import Columns, Prepared, Reply
 
 
 class Work(NamedTuple):
@@ -27,15 +29,43 @@ class Work(NamedTuple):
         self, batch: CommandBatch, part: range, intake: Intake, *, routes: Routes, by: Origin = NO_ORIGIN
     ) -> None:
         """Some of the commands; what is refused has its reply.  `by`: who asks, where the batch does not say."""
-        command, ids, types = intake.command, self.ids, batch.types
-        for i in part:
-            origin = origin_at(batch, i) if batch.origins else by
-            try:
-                prepared = command(types[batch.type_indexes[i]], batch.payloads[i], ids[i] or None, origin=origin)
-            except Refused as refused:
-                self.replies[i] = refused.reply
-                continue
-            ids[i] = prepared.command_id
-            indexes, commands = self.groups.setdefault(routes.partition_of(prepared), ([], []))
-            indexes.append(i)
-            commands.append(prepared)
+        columns = _columns(batch, part, self.ids, by=by)
+        types, indexes = batch.types, batch.type_indexes[part.start : part.stop]
+        first, *others = dict.fromkeys(indexes)
+        if others:
+            self._sort(part, _by_type(intake, types, indexes, columns=columns), routes)
+        else:
+            self._sort(part, intake.commands(types[first], columns), routes)
+
+    def _sort(self, part: range, found: Sequence[Prepared | Refused], routes: Routes) -> None:
+        """Under the partitions that they belong to; what is refused has its reply."""
+        commands = [each for each in found if isinstance(each, Prepared)]
+        places: Sequence[int] = part
+        if len(commands) != len(found):
+            places = [i for i, each in zip(part, found, strict=True) if isinstance(each, Prepared)]
+            self.replies[part.start : part.stop] = [each.reply if isinstance(each, Refused) else None for each in found]
+        for i, command in zip(places, commands, strict=True):
+            self.ids[i] = command.command_id
+        numbers = routes.partitions_of(commands)
+        for number in dict.fromkeys(numbers):
+            indexes, of_partition = self.groups.setdefault(number, ([], []))
+            indexes.extend(compress(places, map(number.__eq__, numbers)))
+            of_partition.extend(compress(commands, map(number.__eq__, numbers)))
+
+
+def _columns(batch: CommandBatch, part: range, ids: Sequence[str], *, by: Origin) -> Columns:
+    """Of a part of the batch: slices, for each look at a column of a message takes as long as all of a slice."""
+    origins = [origin_at(batch, i) for i in part] if batch.origins else [by] * len(part)
+    return Columns(batch.payloads[part.start : part.stop], ids[part.start : part.stop], origins)
+
+
+def _by_type(
+    intake: Intake, types: Sequence[str], indexes: Sequence[int], *, columns: Columns
+) -> Sequence[Prepared | Refused]:
+    """The commands of each type together, and what became of them where each stands."""
+    found: dict[int, Prepared | Refused] = {}
+    for type_index in dict.fromkeys(indexes):
+        places = [place for place, index in enumerate(indexes) if index == type_index]
+        of_type = columns.at(places)
+        found.update(zip(places, intake.commands(types[type_index], of_type), strict=True))
+    return [found[place] for place in range(len(indexes))]

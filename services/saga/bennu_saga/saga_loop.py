@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple, TypeVar
 
-from bennu.replica.fold import EVENT, Decision
+from bennu.replica.fold import journaled
 from bennu.replica.journal import Position
 from bennu.replica.leader import Replica
 from bennu.v1.command_pb2 import Origin
@@ -243,7 +243,7 @@ class Partition:
         if records:
             types = [record.DESCRIPTOR.full_name for record in records]
             raw = [record.SerializeToString() for record in records]
-            self.replica.open.add(Cause(cause, types[0]), Decision(EVENT, b"", types, raw))
+            self.replica.open.add(Cause(cause, types[0]), journaled(types, raw))
 
     # --- journal
 
