@@ -173,9 +173,10 @@ class Replica:
 
     def tick(self) -> int:
         """Journaled time for what is decided next, in microseconds."""
-        if self.open.empty:
-            self.open.recorded_at_us = self._time.now_us()
-        return self.open.recorded_at_us
+        opened = self.open
+        if not opened.command_ids and opened.empty:
+            opened.recorded_at_us = self._time.now_us()
+        return opened.recorded_at_us
 
     async def watch(self) -> Sequence[Record]:
         """What others append while nothing of ours is in flight; begins after a while of idleness."""

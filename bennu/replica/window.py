@@ -94,6 +94,19 @@ class ReplyWindow:
             return False
         return command_id[:TIME_CHARS].lower() <= self.floor or command_id.lower() in self._ahead_ids
 
+    def all_new(self, command_ids: Sequence[str]) -> bool:
+        """Whether none of these is kept or may have been forgotten, nor stands among them twice.
+
+        Seen for all at once, 0.1 us each; where it can't be, False says that each has to be looked at.
+        """
+        return (
+            # A text sorts not after itself in small letters, so all of them are newer than `floor` if the first one is.
+            (not self.floor or min(command_ids, default="")[:TIME_CHARS] > self.floor)
+            and not self._ahead_ids
+            and self._replies.keys().isdisjoint(command_ids)
+            and len(set(command_ids)) == len(command_ids)
+        )
+
     def add(self, command_id: str, digest: bytes, *, outcome: int, reply: bytes) -> None:
         """Keep the reply of an entry of the batch that `end_batch` will close."""
         self._replies[command_id] = digest + OUTCOMES[outcome] + reply

@@ -140,3 +140,31 @@ def test_replay_keeps_what_the_leader_kept(batches: list[tuple[int, list[int]]],
         assert leader._replies == replayed._replies
         assert (leader.floor, leader._ahead) == (replayed.floor, replayed._ahead)
         assert len(leader) <= count
+
+
+DRAWN = st.integers(0, 12).map(lambda n: f"{0x0190000F + n % 6:08x}-0000-7000-8000-{n:012x}")
+IDS = st.lists(DRAWN | DRAWN.map(str.upper) | st.text("abAB", min_size=1, max_size=2), max_size=5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**8), IDS), max_size=12), st.integers(1, 8), IDS)
+def test_new_at_a_glance_is_new(batches: list[tuple[int, list[str]]], count: int, asked: list[str]) -> None:
+    """Whatever was answered and evicted: ids that are all new stand once, are not kept, and none was forgotten."""
+    found = window(count)
+    now_us = 0x0190000F_0000 * 1000 - NOW_US
+    for passed_us, ids in batches:
+        now_us += passed_us
+        add(found, now_us, *(each for each in dict.fromkeys(ids) if found.get(each) is None))
+    if found.all_new(asked):
+        assert len(set(asked)) == len(asked)
+        assert not any(found.get(each) or found.forgotten(each) for each in asked)
+
+
+def test_what_is_new_is_seen_at_a_glance() -> None:
+    """Also once something was evicted, as in a process that has run for long."""
+    found = window(count=1)
+    add(found, 1, OLD)
+    add(found, 2, "text")
+    assert found.floor
+    assert found.all_new([NEWER, NEWEST])
+    for known in ([OLD, NEWER], ["text"], [NEWER, NEWER]):
+        assert not found.all_new(known)

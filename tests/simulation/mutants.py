@@ -186,6 +186,10 @@ def nothing(*_: object) -> None:
     return None
 
 
+def anything(*_: object) -> bool:
+    return True
+
+
 class Mutant(NamedTuple):
     """What is wrong, a seed that showed it, and how the product is changed."""
 
@@ -227,6 +231,7 @@ MUTANTS = (
     _mutant("batches of old epochs count", 0, (JournalReader, "_batch", old_epochs_count)),
     _mutant("an apply error is swallowed", 2, (AggregateFold, "apply", apply_error_swallowed)),
     _mutant("ids are not remembered", 0, (ReplyWindow, "get", nothing)),
+    _mutant("ids are taken for new at a glance", 0, (ReplyWindow, "all_new", anything)),
     _mutant("ids are not remembered after a replay", 0, (ReplyWindow, "add_batch", nothing)),
     _mutant("the input position follows its effects", 20, (Replica, "seal", position_after_its_effects)),
     _mutant("a stream's number is not checked", 1, (command_loop, "is_next", number_unchecked)),

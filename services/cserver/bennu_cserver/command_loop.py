@@ -19,7 +19,7 @@ from bennu_cserver.deciding import answered_before, decide
 from bennu_cserver.inbox import Inbox
 from bennu_cserver.numbered import is_next
 from bennu_cserver.replies import NOT_DECIDED, UNKNOWN, reply_of
-from bennu_cserver.submission import Prepared, Submission
+from bennu_cserver.submission import Prepared, Reply, Submission
 
 T = TypeVar("T")
 
@@ -91,15 +91,14 @@ class Partition:
 
     def turn_away(self) -> None:
         """Let go of what was not begun: another process is about to lead."""
-        self._inbox.clear()
         self._give_up([submission for submission in self._unanswered if not submission.next])
 
     def abandon(self) -> None:
         """Tell everybody who still waits that the outcome is unknown; memory is dropped with this object."""
-        self._inbox.clear()
         self._give_up(list(self._unanswered))
 
     def _give_up(self, submissions: Sequence[Submission]) -> None:
+        self._inbox.clear()
         for submission in submissions:
             submission.replies = [UNKNOWN] * len(submission.commands)
             self._finish(submission, -1)
@@ -109,22 +108,24 @@ class Partition:
         budget, now_s = DECIDE_CHUNK, self._monotonic_s()
         while self._inbox and budget > 0 and not self.replica.open.full:
             submission, credit = self._inbox.first()
-            begin, late = submission.next, submission.caller.deadline_s <= now_s
+            begin, late = submission.next, NOT_DECIDED if submission.caller.deadline_s <= now_s else None
             self._decide(submission, submission.commands[begin : begin + min(credit, budget)], late)
             budget -= max(1, submission.next - begin)
             self._inbox.spend(submission.next - begin)
             if submission.next == len(submission.commands):
                 self._decided(submission)
 
-    def _decide(self, submission: Submission, commands: Sequence[Prepared], late: bool) -> None:
+    def _decide(self, submission: Submission, commands: Sequence[Prepared], late: Reply | None) -> None:
         """Each: known already, refused, come too late, or decided into the open batch; until it is full."""
         replica, fold, numbered = self.replica, self.fold, bool(submission.source)
         window, batch, say = replica.state.window, replica.open, submission.replies.append
+        # Those of a log are looked at one by one: they may say of themselves that they were sent before.
+        new = not submission.input_topic and window.all_new([command.command_id for command in commands])
         for command in commands:
             if batch.full:
                 return
             if not numbered or is_next(submission, replica):
-                reply = answered_before(command, window, numbered=numbered) or (NOT_DECIDED if late else None)
+                reply = (None if new else answered_before(command, window, numbered=numbered)) or late
                 if reply is None:
                     decision = decide(command, fold, window, recorded_at_us=replica.tick())
                     batch.add(command, decision)

@@ -1,11 +1,6 @@
 """What becomes of one command, given the state of its partition."""
 
-from collections.abc import Callable
-
-from google.protobuf.message import Message
-
 from bennu.domain.aggregate import Context
-from bennu.domain.app import CommandRule
 from bennu.replica.fold import AggregateFold, Decision, refuse
 from bennu.replica.window import ReplyWindow
 from bennu.v1.stream_pb2 import DryRun
@@ -26,24 +21,20 @@ def answered_before(command: Prepared, window: ReplyWindow, *, numbered: bool) -
     return FORGOTTEN if forgotten else None
 
 
-Rule = Callable[[CommandRule, Message, Context], Decision]
-
 Tried = tuple[Reply, DryRun]
 """What a command would have been answered, and the events that it would have written."""
 
 
-def decide(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Decision:
+def decide(
+    command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int, keep: bool = True
+) -> Decision:
     """By the domain's rule, which evolves the state; or a refusal, of what can't be decided or has nothing to undo."""
-    return _decide(command, fold.decide, window, recorded_at_us=recorded_at_us)
-
-
-def _decide(command: Prepared, by: Rule, window: ReplyWindow, *, recorded_at_us: int) -> Decision:
-    if command.rule is None or command.message is None:
+    rule, message = command.rule, command.message
+    if rule is None or message is None:
         return refuse(*command.refusal)
     if command.compensates and (refusal := why_not_undone(command.compensates, window)):
         return refuse(*refusal)
-    context = Context(command.command_id, command.origin.actor, recorded_at_us)
-    return by(command.rule, command.message, context)
+    return fold.decide(rule, message, Context(command.command_id, command.origin.actor, recorded_at_us), keep=keep)
 
 
 def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Tried:
@@ -51,5 +42,5 @@ def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, reco
     known = answered_before(command, window, numbered=False)
     if known is not None:
         return known, DryRun()
-    decision = _decide(command, fold.try_out, window, recorded_at_us=recorded_at_us)
+    decision = decide(command, fold, window, recorded_at_us=recorded_at_us, keep=False)
     return reply_of(decision.outcome, decision.answer), DryRun(types=decision.types, events=decision.events)

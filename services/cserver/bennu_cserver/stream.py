@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from math import inf
+from operator import itemgetter
 from time import perf_counter
 
 import grpc
@@ -23,6 +24,7 @@ from bennu_cserver.submission import Caller
 from bennu_cserver.work import Work
 
 SERVICE = "bennu.v1.CommandStream"
+_code_of, _content_of = itemgetter(0), itemgetter(1)
 
 
 class Stream:
@@ -97,8 +99,8 @@ class Stream:
         found = [reply for reply in work.replies if reply is not None]
         return ReplyFrame(
             frame_id=frame.frame_id,
-            codes=[code for code, _ in found],
-            replies=[content for _, content in found],
+            codes=map(_code_of, found),
+            replies=map(_content_of, found),
             command_ids=work.ids,
             positions=positions,
             dry_runs=tried,
@@ -121,6 +123,9 @@ class Stream:
         ]
         answers = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
         for (indexes, _), (answered, _) in zip(work.groups.values(), answers, strict=True):
+            if len(indexes) == len(work.replies):  # all of the frame
+                work.replies[:] = answered
+                continue
             for i, reply in zip(indexes, answered, strict=True):
                 work.replies[i] = reply
         return [token for _, token in answers if token]
