@@ -73,14 +73,15 @@ INTEGERS = {
 }
 
 
-def of_one_field(kind: int, rules: validate_pb2.FieldRules) -> type[Message]:
-    """A message with a field `value` that has these rules."""
+def of_one_field(kind: int, rules: validate_pb2.FieldRules, options: bytes = b"") -> type[Message]:
+    """A message with a field `value` that has these rules, and other options as they stand in bytes."""
     name = f"plain{next(NUMBERS)}"
     file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package=name, syntax="proto3")
     file.dependency.append("buf/validate/validate.proto")
     field = file.message_type.add(name="Asked").field.add(name="value", number=1)
     field.type, field.label = FieldProto.Type.ValueType(kind), FieldProto.LABEL_OPTIONAL
     field.options.Extensions[validate_pb2.field].CopyFrom(rules)
+    field.options.MergeFromString(options)
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{name}.Asked"))
@@ -161,6 +162,13 @@ def test_a_rule_of_the_users_own_is_left_to_protovalidate() -> None:
     rules = validate_pb2.FieldRules(string=validate_pb2.StringRules(max_len=3))
     rules.string.MergeFromString(bytes([0xC2, 0x3E, 0x01, 0x61]))
     assert plain_rules(of_one_field(FieldProto.TYPE_STRING, rules)) is None
+
+
+def test_an_option_that_nobody_here_knows_is_left_to_protovalidate() -> None:
+    """It could be rules, of a copy of protovalidate's that is not ours."""
+    rules = validate_pb2.FieldRules(string=validate_pb2.StringRules(max_len=3))
+    assert plain_rules(of_one_field(FieldProto.TYPE_STRING, rules)) is not None
+    assert plain_rules(of_one_field(FieldProto.TYPE_STRING, rules, bytes([0xC2, 0x3E, 0x01, 0x61]))) is None
 
 
 def test_the_banks_commands_are_plain() -> None:

@@ -60,11 +60,12 @@ def plain_rules(message: type[Message]) -> Valid | None:
 
 def _checks(message: type[Message]) -> Iterator[tuple[Callable[[Message], Any], Column]]:
     of = message.DESCRIPTOR
+    for options in (of.GetOptions(), *(each.GetOptions() for each in (*of.oneofs, *of.fields))):
+        _check_known(options)
     if of.GetOptions().HasExtension(validate_pb2.message):
         raise NotPlain
-    for oneof in of.oneofs:
-        if oneof.GetOptions().HasExtension(validate_pb2.oneof):
-            raise NotPlain
+    if any(oneof.GetOptions().HasExtension(validate_pb2.oneof) for oneof in of.oneofs):
+        raise NotPlain
     for field in of.fields:
         if field.message_type is not None:  # its fields have rules of their own
             raise NotPlain
@@ -91,15 +92,20 @@ def _check(rules: Message, bounds: tuple[int, int] | None) -> Column:
 
 def _set_in(rules: Message) -> Iterator[tuple[str, Any]]:
     """What is set; rules that users define of their own are extensions, or unknown."""
-    known = type(rules)()
-    known.CopyFrom(rules)
-    known.DiscardUnknownFields()
-    if known != rules or known.ByteSize() != rules.ByteSize():
-        raise NotPlain
+    _check_known(rules)
     for field, value in rules.ListFields():
         if field.is_extension:
             raise NotPlain
         yield field.name, value
+
+
+def _check_known(options: Message) -> None:
+    """Raise `NotPlain` where something is set that nobody here can read: it may be a rule."""
+    known = type(options)()
+    known.CopyFrom(options)
+    known.DiscardUnknownFields()
+    if known.ByteSize() != options.ByteSize():
+        raise NotPlain
 
 
 def _of_numbers(wanted: dict[str, Any], low: int, high: int) -> Column:
