@@ -19,6 +19,7 @@ from bennu.cli import (
     repair,
     sagas,
     snapshots,
+    top,
     topics,
     version,
 )
@@ -35,7 +36,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (programs, dev, members, repair, archive, snapshots, version):
+    for module in (programs, dev, members, repair, archive, snapshots, top, version):
         module.register(app)
     app.add_typer(topics.app, name="topics")
     app.add_typer(journal.app, name="journal")

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple
 
 from bennu.errors import Unavailable
 from bennu.limits import DIGEST_EVERY_BATCHES, IDLE_BEFORE_WATCH_MS, RETRY_FIRST_MS
@@ -35,6 +37,13 @@ class Candidate:
     window_age_ms: int
 
 
+class Sealing(NamedTuple):
+    """When the newest batch was closed, and when its bytes were there, by `perf_counter`."""
+
+    began_s: float
+    ended_s: float
+
+
 class Replica:
     """State and position of one journal in one process; begins as a follower that has read nothing."""
 
@@ -53,6 +62,7 @@ class Replica:
         """Memory holds what was not read as effective, and nobody leads with it: it is to be dropped."""
         self.open = OpenBatch(0)
         self._sealed: EventBatch | None = None
+        self.sealing = Sealing(0.0, 0.0)
         self._waiters: deque[tuple[int, Answer]] = deque()
 
     @property
@@ -151,6 +161,7 @@ class Replica:
 
     def seal(self) -> tuple[bytes, EventBatch]:
         """Close the open batch and begin the next one; the record to append."""
+        began_s = perf_counter()
         position, batch = self.position, self.open.build()
         batch.format_version = FORMAT_VERSION
         batch.epoch, batch.term = position.epoch, position.term
@@ -161,7 +172,9 @@ class Replica:
         self.state.advance(batch)
         self._sealed = batch
         self.open = OpenBatch(self._time.now_us())
-        return encode(batch), batch
+        body = encode(batch)
+        self.sealing = Sealing(began_s, perf_counter())
+        return body, batch
 
     async def commit(self, body: bytes, batch: EventBatch) -> None:
         """Append what `seal` returned; returns when it is effective, with the answers that waited for it given."""

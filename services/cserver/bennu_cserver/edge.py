@@ -17,6 +17,7 @@ from bennu.domain.app import QueryRule
 from bennu.ops.answers import Context, end
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.observed import Observed
+from bennu_cserver.path import Path
 from bennu_cserver.routes import Routes, Wanted
 from bennu_cserver.submission import Caller, Prepared
 
@@ -75,17 +76,19 @@ class Edge:
         return handle
 
     async def _command(self, name: str, request: bytes, metadata: dict[str, str | bytes], *, context: Context) -> bytes:
-        began_s = perf_counter()
+        began_s, path = perf_counter(), self._observed.paths.sample()
         key = metadata.get("idempotency-key")
         command_id = None if key is None else str(key)
         prepared = self._intake.command(name, request, command_id, origin=origin_of(metadata))
         if _is_dry_run(metadata):
             return await self._try_out(prepared, context)
         number = self._routes.partition_of(prepared)
-        replies, token = await self._routes.submit(number, (prepared,), len(request), caller=caller_of(context))
+        replies, token = await self._routes.submit(number, (prepared,), len(request), caller=caller_of(context, path))
         self._observed.unary.inc()
         self._observed.unary_seconds.observe(perf_counter() - began_s)
-        return await end(context, replies[0], (("bennu-position", token), ("idempotency-key", prepared.command_id)))
+        answer = await end(context, replies[0], (("bennu-position", token), ("idempotency-key", prepared.command_id)))
+        self._observed.paths.answered(path)
+        return answer
 
     async def _try_out(self, command: Prepared, context: Context) -> bytes:
         (reply, found), token = await self._routes.try_out(command, caller=caller_of(context))
@@ -133,8 +136,8 @@ def _is_dry_run(metadata: dict[str, str | bytes]) -> bool:
     return said == "true"
 
 
-def caller_of(context: Context) -> Caller:
+def caller_of(context: Context, path: Path | None = None) -> Caller:
     """The connection, and until when whoever is behind it waits."""
     remaining_s = cast(float | None, context.time_remaining())  # the published types leave out that there may be none
     deadline_s = inf if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
-    return Caller(context.peer(), deadline_s)
+    return Caller(context.peer(), deadline_s, path)

@@ -78,6 +78,8 @@ class Inbox:
     def first(self) -> tuple[Submission, int]:
         """Whose turn it is, and how many of its commands may be decided in it."""
         line = self._turns[0]
+        if (path := line.submissions[0].caller.path) is not None:
+            path.begun()
         return line.submissions[0], line.credit
 
     def spend(self, commands: int) -> None:
@@ -87,6 +89,8 @@ class Inbox:
         submission = line.submissions[0]
         if submission.next == len(submission.commands):
             line.submissions.popleft()
+            if submission.caller.path is not None:
+                submission.caller.path.decided()
         if not line.submissions:
             self._turns.popleft()
         elif line.credit <= 0:

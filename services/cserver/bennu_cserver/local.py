@@ -67,11 +67,15 @@ async def _settled(
     waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def done(_: Submission, batch_no: int) -> None:
+        if caller.path is not None and batch_no >= 0:
+            caller.path.effective(partition.replica.sealing)
         if not waiting.done():  # the caller may have given up
             waiting.set_result(batch_no)
 
     submission = Submission(commands, done, caller=caller)
     submission.bytes = size_bytes
+    if caller.path is not None:
+        caller.path.lined()
     if not partition.submit(submission):
         raise Unsettled(overloaded(partition.retry_ms()))
     try:

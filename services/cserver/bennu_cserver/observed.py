@@ -3,6 +3,7 @@
 from bennu.ops.metrics import Metrics
 from bennu.ops.partitions import PartitionsObserved
 from bennu.ops.readiness import Readiness
+from bennu_cserver.path import Paths
 
 
 class Observed(PartitionsObserved):
@@ -16,4 +17,5 @@ class Observed(PartitionsObserved):
         self.queries = metrics.counter("bennu_queries", "Queries answered.")
         self.garbage_records = metrics.counter("bennu_garbage_records", "Records of command logs passed over.")
         self.unary_seconds = metrics.histogram("bennu_reply_seconds", "From arrival to answer.", way="unary")
+        self.paths = Paths(metrics)
         self.frame_seconds = metrics.histogram("bennu_reply_seconds", "From arrival to answer.", way="stream")

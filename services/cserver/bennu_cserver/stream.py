@@ -18,6 +18,7 @@ from bennu_cserver.edge import checked
 from bennu_cserver.intake import Intake, Refused, invalid, origin_of
 from bennu_cserver.log_input import GarbageRecord, check_columns
 from bennu_cserver.observed import Observed
+from bennu_cserver.path import Path
 from bennu_cserver.routes import Routes
 from bennu_cserver.slices import Slices, slices_of
 from bennu_cserver.submission import Caller
@@ -70,22 +71,29 @@ class Stream:
     async def _answer(
         self, frame: CommandFrame, origin: Origin, context: Context, *, order: asyncio.Lock, writing: asyncio.Lock
     ) -> None:
-        began_s = perf_counter()
-        answer = await self.answer(frame, origin, client=context.peer(), order=order)
+        began_s, path = perf_counter(), self._observed.paths.sample()
+        answer = await self.answer(frame, origin, client=context.peer(), path=path, order=order)
         self._observed.streamed.inc(len(answer.codes))
         self._observed.frame_seconds.observe(perf_counter() - began_s)
         async with writing:
             with suppress(grpc.aio.InternalError):  # the client is gone; it repeats what it has no answer to
                 await context.write(answer.SerializeToString())
+        self._observed.paths.answered(path)
 
     async def answer(
-        self, frame: CommandFrame, origin: Origin, *, client: str = "", order: asyncio.Lock | None = None
+        self,
+        frame: CommandFrame,
+        origin: Origin,
+        *,
+        client: str = "",
+        path: Path | None = None,
+        order: asyncio.Lock | None = None,
     ) -> ReplyFrame:
         """Decide all commands of a frame; those refused beforehand are answered in their place.
 
         `order` is held while they are prepared: frames that share one come in line as they came in.
         """
-        caller = Caller(client, deadline_s(frame))
+        caller = Caller(client, deadline_s(frame), path)
         work = Work.of(frame.commands)
         async with order or nullcontext():
             for part in slices_of(len(work.replies)):
@@ -117,10 +125,10 @@ class Stream:
 
     async def _submit(self, work: Work, size_bytes: int, caller: Caller) -> Sequence[str]:
         """Fill in the replies of each partition's share; the position tokens."""
-        asked = [
-            self._routes.submit(number, commands, size_bytes, caller=caller)
-            for number, (_, commands) in work.groups.items()
-        ]
+        asked = []
+        for number, (_, commands) in work.groups.items():
+            asked.append(self._routes.submit(number, commands, size_bytes, caller=caller))
+            caller = caller._replace(path=None)  # the first partition's share is measured
         answers = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
         for (indexes, _), (answered, _) in zip(work.groups.values(), answers, strict=True):
             if len(indexes) == len(work.replies):  # all of the frame

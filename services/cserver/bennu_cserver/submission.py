@@ -13,6 +13,7 @@ from bennu.domain.app import CommandRule
 from bennu.ops import answers
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.position_pb2 import LogPosition
+from bennu_cserver.path import Path
 
 Reply = answers.Reply
 
@@ -69,6 +70,8 @@ class Caller(NamedTuple):
     """A connection, or a command log: the line is fair between them."""
     deadline_s: float = inf
     """By the event loop's clock: what is not decided by then never is."""
+    path: Path | None = None
+    """Of a call that is measured."""
 
 
 ANYBODY = Caller()
