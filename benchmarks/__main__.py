@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from benchmarks import commands, failover, hot_partition, projections, replay, sagas, snapshot
+from benchmarks import commands, failover, hot_partition, projections, replay, report, sagas, snapshot
 from bennu.cli.told import run_told
 
 
@@ -21,6 +21,7 @@ def build() -> typer.Typer:
     app.command("hot-partition")(hot_partition.measure)
     app.command("projections")(projections.measure)
     app.command("replay")(replay.measure)
+    app.command("report")(report.report)
     app.command("sagas")(sagas.measure)
     app.command("snapshot")(snapshot.measure)
     return app
