@@ -158,7 +158,7 @@ class Calm:
     """Typed calls to all partitions but the hot one."""
 
     def __init__(self, channel: grpc.aio.Channel, partitions: int, per_second: float) -> None:
-        self._bank = bank_pb2_grpc.BankStub(channel)  # type: ignore[no-untyped-call]  # as the published stubs have it
+        self._bank = bank_pb2_grpc.BankStub(channel)
         found = {partition_of(name, partitions): name for name in (f"calm-{n}" for n in range(100 * partitions))}
         self._names = [name for partition, name in found.items() if partition != HOT]
         self._per_second = per_second

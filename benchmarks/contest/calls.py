@@ -91,7 +91,7 @@ class Called:
 
     async def prepare(self, place: Place) -> None:
         self._server = await self._who.at(place)
-        self._bank = bank_pb2_grpc.BankStub(self._server.channel)  # type: ignore[no-untyped-call]  # as published
+        self._bank = bank_pb2_grpc.BankStub(self._server.channel)
         await self.round(WARM_S)
 
     async def round(self, seconds: float) -> Round:
