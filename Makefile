@@ -24,7 +24,7 @@ help:
 	@echo 'make test-postgres-16   those of tables and snapshots, on Postgres 16'
 	@echo 'make check       format, lint, types, import contracts, protos'
 	@echo 'make simulate    the suite in one process, under misfortune; SEEDS=2000 many runs, ARGS="--seed 7" one again'
-	@echo 'make bench       commands per second, here'
+	@echo 'make bench       everything measured, here, into docs/benchmarks.md: half an hour'
 	@echo 'make proto       generate Python from proto/'
 	@echo 'make pins        compile requirements/ again; UPGRADE=--upgrade takes newer versions'
 	@echo 'make wheel       build the wheel into dist/'
@@ -56,7 +56,7 @@ test-postgres-16: $(STAMP)
 	BENNU_STACK_POSTGRES=16 $(BIN)/pytest tests/qserver tests/snapshots tests/stack/test_postgres.py tests/cli/test_deadletters.py $(ARGS)
 
 bench: $(STAMP)
-	$(BIN)/bennu bench commands $(ARGS)
+	$(BIN)/bennu bench report $(ARGS)
 
 simulate: $(STAMP)
 	$(BIN)/bennu simulate $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from benchmarks import commands, hot_partition, projections, replay, sagas, snapshot
+from benchmarks import commands, failover, hot_partition, projections, replay, report, sagas, snapshot
 from bennu.cli.told import run_told
 
 
@@ -17,9 +17,11 @@ def build() -> typer.Typer:
         """Figures vary with the machine and what else it does: compare within one run."""
 
     app.command("commands")(commands.measure)
+    app.command("failover")(failover.measure)
     app.command("hot-partition")(hot_partition.measure)
     app.command("projections")(projections.measure)
     app.command("replay")(replay.measure)
+    app.command("report")(report.report)
     app.command("sagas")(sagas.measure)
     app.command("snapshot")(snapshot.measure)
     return app

@@ -18,9 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from itertools import cycle
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import quantiles
-from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
 
 import grpc
@@ -29,8 +27,9 @@ import uvloop
 
 from bank.v1 import bank_pb2_grpc
 from bank.v1.commands_pb2 import Deposit, OpenAccount
-from benchmarks.commands import EXECUTE, target
 from benchmarks.frames import deposit_frames, opening_frames
+from benchmarks.serving import bench_folder, target
+from benchmarks.stream import EXECUTE
 from bennu.errors import Unavailable
 from bennu.v1.stream_pb2 import ReplyFrame
 from bennu.wire.partitioning import partition_of
@@ -159,7 +158,7 @@ class Calm:
     """Typed calls to all partitions but the hot one."""
 
     def __init__(self, channel: grpc.aio.Channel, partitions: int, per_second: float) -> None:
-        self._bank = bank_pb2_grpc.BankStub(channel)  # type: ignore[no-untyped-call]  # as the published stubs have it
+        self._bank = bank_pb2_grpc.BankStub(channel)
         found = {partition_of(name, partitions): name for name in (f"calm-{n}" for n in range(100 * partitions))}
         self._names = [name for partition, name in found.items() if partition != HOT]
         self._per_second = per_second
@@ -245,8 +244,8 @@ async def _open_hot(channel: grpc.aio.Channel, partitions: int) -> None:
 def _served(log: str, partitions: int) -> Iterator[str]:
     """The address of a CServer that leads all partitions."""
     with (
-        TemporaryDirectory(prefix="bennu-bench-", ignore_cleanup_errors=True) as folder,
-        target(log, Path(folder), partitions=partitions) as found,
+        bench_folder() as folder,
+        target(log, folder, partitions=partitions) as found,
     ):
         yield found.service.addresses["grpc"]
 

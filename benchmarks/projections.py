@@ -1,6 +1,6 @@
 """How fast QServer fills tables, and how old they are under load: `bennu bench projections`.
 
-A real QServer process reads the journal of a busy bank from an embedded log, and writes accounts, entries and transfers
+A real QServer process reads the journal of a busy bank from its log, and writes accounts, entries and transfers
 into a real Postgres, each transaction with its position.  First from a stored journal, as fast as it can; then live,
 beside a writer with a steady rate: the lag of a batch goes from its recorded time, before it is appended, to a reader
 of the table seeing its last row, asked for every few milliseconds.
@@ -14,15 +14,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
-from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple, TypeAlias
 
 import asyncpg
 import typer
 import uvloop
 
-from benchmarks.commands import APP, cpu_seconds
 from benchmarks.journals import TOPIC, Leader
+from benchmarks.serving import APP, LOGS, bench_folder, check_log, cpu_seconds, log_url, make_topics
 from benchmarks.traffic import CYCLE, Traffic
 from bennu import log as bennu_log
 from bennu.log.port import Log
@@ -35,7 +34,7 @@ BATCH = 100
 """Commands a batch, as a busy CServer makes it of one frame."""
 ACCOUNTS = 10_000
 APPENDS = 100
-"""That are under way at once while the journal is made."""
+"""That are under way at once while the journal is made, in the embedded log, which keeps them in order."""
 PROBE_S = 0.004
 CATCH_UP_TIMEOUT_S = 300.0
 LIVE_TIMEOUT_S = 60.0
@@ -64,7 +63,8 @@ class Bank:
     """A journal, and who writes it."""
 
     log: Log
-    url: str
+    at_once: int
+    """Appends."""
     leader: Leader = field(default_factory=lambda: Leader(window_count=100_000))
     traffic: Traffic = field(default_factory=lambda: Traffic(ACCOUNTS))
 
@@ -75,13 +75,14 @@ class Bank:
         bodies: list[bytes] = []
         for batch in self.traffic.batches(events, BATCH):
             bodies.append(self.leader.batch(batch))
-            if len(bodies) == APPENDS:
+            if len(bodies) >= self.at_once:
                 await self._append(bodies)
                 bodies = []
         await self._append(bodies)
 
     async def _append(self, bodies: Sequence[bytes]) -> None:
-        await asyncio.gather(*(self.log.append(TOPIC, body) for body in bodies))
+        for first in range(0, len(bodies), self.at_once):
+            await asyncio.gather(*(self.log.append(TOPIC, body) for body in bodies[first : first + self.at_once]))
 
     async def live(self, events: int, *, rate: int) -> list[tuple[int, float]]:
         """Write so many events, so many a second; of each batch the last number, and its recorded time."""
@@ -179,10 +180,9 @@ class Size(NamedTuple):
     seconds: int
 
 
-async def _measured(folder: Path, dsn: str, size: Size) -> dict[str, object]:
-    url = f"sqlite:{folder / 'log'}"
+async def _measured(folder: Path, dsn: str, size: Size, *, url: str) -> dict[str, object]:
     async with bennu_log.open(url) as log:
-        bank = Bank(log, url)
+        bank = Bank(log, APPENDS if url.startswith("sqlite:") else 1)
         typer.echo(f"storing {size.events:,} events ...", err=True)
         await bank.store(size.events)
         caught_up = []
@@ -232,8 +232,9 @@ def figures(caught_up: Sequence[CaughtUp], live: Live) -> dict[str, object]:
     }
 
 
-def measure(
+def measure(  # noqa: PLR0913  each is a flag
     *,
+    log: Annotated[str, typer.Option("--log", help=f"One of {', '.join(LOGS)}.")] = "sqlite",
     events: Annotated[int, typer.Option(min=10_000, max=20_000_000, help="Events stored, and caught up.")] = 300_000,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds of catching up, each into new tables.")] = 3,
     rate: Annotated[int, typer.Option(min=1_000, max=100_000, help="Events a second, live.")] = 5_000,
@@ -241,15 +242,15 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Events a second from a stored journal into tables, and milliseconds from an event to its row under load."""
-    with TemporaryDirectory(prefix="bennu-bench-", ignore_cleanup_errors=True) as place:
-        folder = Path(place)
-        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
-        with Postgres(folder / "postgres") as postgres:
-            found = uvloop.run(_measured(folder, postgres.dsn, Size(events, rounds, rate, seconds)))
+    check_log(log)
+    with bench_folder() as folder, Postgres(folder / "postgres") as postgres, log_url(log, folder) as url:
+        if log == "rocketmq":
+            make_topics(url, 1)
+        found = uvloop.run(_measured(folder, postgres.dsn, Size(events, rounds, rate, seconds), url=url))
     for name, value in found.items():
         typer.echo(f"{name.replace('_', ' '):32} {value!s:>24}")
     if as_json:
-        told = {"events": events, "batch": BATCH, "accounts": ACCOUNTS, "rate": rate, "seconds": seconds}
+        told = {"log": log, "events": events, "batch": BATCH, "accounts": ACCOUNTS, "rate": rate, "seconds": seconds}
         typer.echo(json.dumps(told | found))
 
 

@@ -11,9 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from pathlib import Path
 from statistics import median, quantiles
-from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
 
 import grpc
@@ -21,8 +19,9 @@ import typer
 import uvloop
 
 from bank.v1.events_pb2 import TransferCompleted, TransferFailed
-from benchmarks.commands import APP, EXECUTE, Sender, Target, cpu_seconds, target
 from benchmarks.frames import funding_frames, opening_frames, transfer_frames
+from benchmarks.serving import APP, LOGS, Target, bench_folder, check_log, cpu_seconds, target
+from benchmarks.stream import EXECUTE, StreamClient
 from bennu import log as bennu_log
 from bennu.drill.beside import beside
 from bennu.errors import Unavailable
@@ -32,7 +31,6 @@ from bennu.stack.service import Service, clean_environ
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.stream_pb2 import ReplyFrame
 
-LOGS = ("sqlite", "rocketmq")
 COMPLETED, FAILED = TransferCompleted.DESCRIPTOR.full_name, TransferFailed.DESCRIPTOR.full_name
 WARM_UP = 0.2
 """Of a round, before the first one."""
@@ -165,9 +163,9 @@ class Suite(NamedTuple):
             grpc.aio.insecure_channel(self.target.service.addresses["grpc"]) as channel,
             bennu_log.open(self.target.url) as log,
         ):
-            sender = Sender(self.target, channel, shape[1])
-            await sender.send(opening_frames(shape[0]))
-            await sender.send(funding_frames(shape[0]))
+            sender = StreamClient(channel, self.target.log)
+            await sender.send(opening_frames(shape[0]), in_flight=shape[1])
+            await sender.send(funding_frames(shape[0]), in_flight=shape[1])
             yield Client(log, channel, shape)
 
     async def _rounds(self, client: Client, sagas: int, rounds: int) -> list[Round]:
@@ -185,11 +183,11 @@ class Suite(NamedTuple):
 @contextmanager
 def _started(log: str, partitions: int) -> Iterator[Suite]:
     with (
-        TemporaryDirectory(prefix="bennu-bench-", ignore_cleanup_errors=True) as folder,
-        target(log, Path(folder), partitions=partitions) as found,
+        bench_folder() as folder,
+        target(log, folder, partitions=partitions) as found,
     ):
         flags = ["--app", APP, "--log", found.url, "--partitions", str(partitions)]
-        saga = Service("saga", flags, Path(folder), environ=clean_environ())
+        saga = Service("saga", flags, folder, environ=clean_environ())
         try:
             saga.start()
             saga.wait_serving()
@@ -222,10 +220,7 @@ def measure(  # noqa: PLR0913  each is a flag
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Transfers a second from request to end, with withdrawal, deposit and completion by the saga in between."""
-    if log not in LOGS:
-        raise typer.BadParameter(
-            f"there are {' and '.join(LOGS)}, not {log}: CServer and Saga are two processes, which share no memory"
-        )
+    check_log(log)
     with _started(log, partitions) as suite:
         found = figures(uvloop.run(suite.rounds((frame, in_flight), sagas=sagas, rounds=rounds)))
     for name, value in found.items():

@@ -20,16 +20,16 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain, count
 from pathlib import Path
 from statistics import median, quantiles
-from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
 
 import grpc
 import typer
 import uvloop
 
-from benchmarks.commands import EXECUTE
 from benchmarks.frames import deposit_frames, opening_frames
 from benchmarks.journals import TOPIC, Leader, write
+from benchmarks.serving import LOGS, bench_folder, check_log, log_url, make_topics
+from benchmarks.stream import EXECUTE
 from bennu import log as bennu_log
 from bennu.cli.programs import ROOT
 from bennu.errors import Unavailable
@@ -45,8 +45,9 @@ LOOK_S = 1.0
 """How often it is looked whether the snapshot is done."""
 
 
-def measure(
+def measure(  # noqa: PLR0913  each is a flag
     *,
+    log: Annotated[str, typer.Option("--log", help=f"One of {', '.join(LOGS)}.")] = "sqlite",
     accounts: Annotated[int, typer.Option(min=1_000, max=10_000_000, help="Accounts of the bank.")] = 100_000,
     per_second: Annotated[int, typer.Option(min=10, max=20_000, help="Commands a second.")] = 500,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Of each quiet phase.")] = 20.0,
@@ -54,23 +55,31 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """The leader's p99 while snapshots are taken by another process, against its p99 while none is."""
-    with TemporaryDirectory(prefix="bennu-bench-", ignore_cleanup_errors=True) as place:
-        folder = Path(place)
-        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
-        with Postgres(folder / "postgres") as postgres, _leader(folder, accounts) as leader:
-            taking = Snapshots(f"sqlite:{folder / 'log'}", postgres.dsn)
-            found = uvloop.run(_phases(leader, taking, (per_second, seconds), rounds=rounds))
+    check_log(log)
+    with bench_folder() as folder, Postgres(folder / "postgres") as postgres, log_url(log, folder) as url:
+        if log == "rocketmq":
+            make_topics(url, 1)
+        taking = Snapshots(url, postgres.dsn)
+        found = uvloop.run(_measured(folder, taking, (per_second, seconds), accounts=accounts, rounds=rounds))
+    found = {"log": log, "accounts": accounts, "per_second": per_second} | found
     for key, value in found.items():
         typer.echo(f"{key:30} {value}")
     if as_json:
         typer.echo(json.dumps(found))
 
 
+async def _measured(
+    folder: Path, taking: "Snapshots", pace: tuple[int, float], *, accounts: int, rounds: int
+) -> dict[str, object]:
+    """In one loop: gRPC would be left with one that was closed."""
+    await _write_accounts(taking.log_url, accounts)
+    with _leader(folder, taking.log_url) as leader:
+        return await _phases(leader, taking, pace, rounds=rounds)
+
+
 @contextmanager
-def _leader(folder: Path, accounts: int) -> Iterator[Service]:
-    """It has replayed so many accounts, and is gone after the block."""
-    log = f"sqlite:{folder / 'log'}"
-    asyncio.run(_write_accounts(log, accounts))
+def _leader(folder: Path, log: str) -> Iterator[Service]:
+    """It has replayed this log, and is gone after the block."""
     flags = ["--app", "bank.app:app", "--log", log, "--grpc", "127.0.0.1:0"]
     place = folder / "leader"
     place.mkdir()
@@ -100,14 +109,14 @@ class Snapshots:
     """Another process, that takes one and ends, as an operator's timer would start it."""
 
     def __init__(self, log_url: str, dsn: str) -> None:
-        self._log_url = log_url
+        self.log_url = log_url
         self._environ = clean_environ() | {"BENNU_POSTGRES": dsn, "PYTHONPATH": os.pathsep.join([str(ROOT)])}
         self.taken: list[float] = []
         """Seconds of each."""
 
     async def take(self) -> float:
         """When it ended.  Raises `Unavailable` when it failed."""
-        flags = ["--app", "bank.app:app", "--log", self._log_url, "--keep", "1"]
+        flags = ["--app", "bank.app:app", "--log", self.log_url, "--keep", "1"]
         command = ["nice", f"-n{NICE}", sys.executable, "-m", "bennu.cli.main", "snapshot", *flags]
         began_s = time.perf_counter()
         process = await asyncio.create_subprocess_exec(*command, env=self._environ, stdout=subprocess.DEVNULL)
