@@ -77,15 +77,15 @@ def sample(place: str) -> Sample:
                 stages[labels["stage"]][name.endswith("_sum")] = value
             else:
                 found[name] = found.get(name, 0.0) + value
-    if COMMANDS not in found:
-        raise BadSettings(f"{place}: its metrics are not those of a CServer, which has {COMMANDS}")
+    if not found.keys() >= {CPU, COMMANDS}:
+        raise BadSettings(f"{place}: its metrics are not those of a CServer, which has {COMMANDS} and, on Linux, {CPU}")
     taken = {stage: (count, seconds) for stage, (count, seconds) in stages.items()}
     return Sample(time.monotonic(), found[CPU], int(found[COMMANDS]), taken)
 
 
 def usage(before: Sample, now: Sample) -> Usage:
     """What was done between two samples; a process that was started anew meanwhile began at nothing."""
-    if now.cpu_s < before.cpu_s:
+    if now.cpu_s < before.cpu_s or now.commands < before.commands:
         before = Sample(before.at_s, 0.0, 0, dict.fromkeys(STAGES, (0.0, 0.0)))
     means = {}
     for stage, (count, seconds) in now.stages.items():

@@ -46,6 +46,17 @@ def test_what_changes_nothing_waits_for_no_batch() -> None:
     assert min(path.stages_s(path.effective_s)) >= 0
 
 
+def test_one_that_comes_in_line_again_has_the_times_of_the_last_time() -> None:
+    """Its leader may have given up, and it is decided anew."""
+    path = Path()
+    for _ in range(2):
+        path.lined()
+        path.begun()
+    path.decided()
+    path.effective(Sealing(path.decided_s, path.decided_s))
+    assert min(path.stages_s(path.effective_s)) >= 0
+
+
 def test_one_call_in_sixteen_is_measured_and_only_whole() -> None:
     """What was refused, or answered elsewhere, has no stages here."""
     paths = Paths(Metrics())

@@ -121,6 +121,24 @@ def test_texts(pattern: str | None, least: int | None, most: int | None, values:
     agrees(of_one_field(FieldProto.TYPE_STRING, rules), values)
 
 
+def test_no_text_takes_long() -> None:
+    """One that can be cut in many ways is left to protovalidate: to try them all would take hours."""
+    pattern = "^[a-z]+[a-z0-9]*[a-z]*[a-z0-9]*[a-z]+$"
+    asked = of_one_field(
+        FieldProto.TYPE_STRING, validate_pb2.FieldRules(string=validate_pb2.StringRules(pattern=pattern))
+    )
+    plain = plain_rules(asked)
+    assert plain is not None
+    assert not plain([asked(value="a" * 5_000 + "!")])
+
+
+def test_rules_of_another_type_are_left_to_protovalidate() -> None:
+    """They are a mistake of the proto's author, and it says so."""
+    rules = validate_pb2.FieldRules(int32=validate_pb2.Int32Rules(gt=3))
+    assert plain_rules(of_one_field(FieldProto.TYPE_INT64, rules)) is None
+    assert plain_rules(of_one_field(FieldProto.TYPE_INT32, rules)) is not None
+
+
 @given(
     st.sampled_from(sorted(INTEGERS)),
     st.dictionaries(st.sampled_from(["gt", "gte"]), LIMITS, max_size=1),

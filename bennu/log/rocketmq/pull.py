@@ -91,9 +91,9 @@ class Puller:
                     yield chunk
         finally:
             coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
             self._readers.discard(client)
             client.close()
+            await asyncio.gather(coming, return_exceptions=True)
 
 
 class _Pull:

@@ -172,8 +172,7 @@ class RemotingClient:
 
     async def _connected(self) -> Connection:
         async with self._connecting:
-            if self._closed:
-                raise Unavailable(f"{self._peer}: this log is closed")
+            self._check_open()
             if self._connection is not None and self._connection.is_open:
                 return self._connection
             loop = asyncio.get_running_loop()
@@ -184,7 +183,13 @@ class RemotingClient:
                     )
             except OSError as error:  # a timeout is one, too
                 raise Unavailable(f"{self._peer}: cannot connect: {error}") from error
+            self._check_open()
             return self._connection
+
+    def _check_open(self) -> None:
+        if self._closed:
+            self.close()  # a connection that was made meanwhile, too
+            raise Unavailable(f"{self._peer}: this log is closed")
 
     def close(self) -> None:
         """Close the connection; calls under way get `Unavailable`."""

@@ -67,10 +67,11 @@ async def _settled(
     waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def done(_: Submission, batch_no: int) -> None:
+        if waiting.done():  # the caller has given up
+            return
         if caller.path is not None and batch_no >= 0:
             caller.path.effective(partition.replica.sealing)
-        if not waiting.done():  # the caller may have given up
-            waiting.set_result(batch_no)
+        waiting.set_result(batch_no)
 
     submission = Submission(commands, done, caller=caller)
     submission.bytes = size_bytes

@@ -26,8 +26,9 @@ class Path:
         self.sealing = Sealing(0.0, 0.0)
 
     def lined(self) -> None:
-        """It is in line."""
+        """It is in line, and may have been in another one before, which was given up."""
         self.lined_s = perf_counter()
+        self.begun_s = self.decided_s = self.effective_s = 0.0
 
     def begun(self) -> None:
         """Its first command is decided next."""

@@ -96,7 +96,7 @@ class Peers:
             answer = await link.submit(batch, client=caller.client, timeout_s=_timeout_s(caller))
         except (StreamEnded, TimeoutError) as error:
             raise Unsettled(UNKNOWN) from error
-        if NOBODY_KNOWS in answer.codes:
+        if NOBODY_KNOWS in answer.codes or len(answer.codes) != len(commands):
             raise Unsettled(UNKNOWN)
         return list(zip(answer.codes, answer.replies, strict=True)), answer.position
 

@@ -29,12 +29,27 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
 
+_KINDS = {
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_INT64: "int64",
+    FieldDescriptor.TYPE_UINT32: "uint32",
+    FieldDescriptor.TYPE_UINT64: "uint64",
+    FieldDescriptor.TYPE_SINT32: "sint32",
+    FieldDescriptor.TYPE_SINT64: "sint64",
+    FieldDescriptor.TYPE_FIXED32: "fixed32",
+    FieldDescriptor.TYPE_FIXED64: "fixed64",
+    FieldDescriptor.TYPE_SFIXED32: "sfixed32",
+    FieldDescriptor.TYPE_SFIXED64: "sfixed64",
+}
+"""What the rules of a field of this type are called."""
+
 _NO_CONTROL = r"\P{Cc}", r"[^\x00-\x1f\x7f-\x9f]"
 """A class that Python has no name for, and what it is."""
 
 _RANGE = r"[!-+.-Z_a-~]-[!-+.-Z_a-~]"
 _CLASS = rf"\[(?:{_RANGE}|[A-Za-z0-9_ ])+-?\]"
-_PART = re.compile(rf"(?:[A-Za-z0-9_ ]|{_CLASS}|\\P\{{Cc\}})(?:\{{\d{{1,3}}(?:,\d{{0,3}})?\}}|[*+?])?")
+_PART = re.compile(rf"(?:[A-Za-z0-9_ ]|{_CLASS}|\\P\{{Cc\}})(?P<many>\{{\d{{1,3}}(?:,\d{{0,3}})?\}}|[*+?])?")
 """A letter or a class of ASCII, and how many: what regular expressions of Python and of RE2 agree about."""
 
 _SET_OPERATIONS = ("&&", "--", "~~", "||")
@@ -73,19 +88,25 @@ def _checks(message: type[Message]) -> Iterator[tuple[Callable[[Message], Any], 
         if options.HasExtension(validate_pb2.field):
             if field.is_repeated or field.has_presence:
                 raise NotPlain
-            bounds = _INTEGERS.get(field.cpp_type) if field.enum_type is None else None
-            yield attrgetter(field.name), _check(options.Extensions[validate_pb2.field], bounds)
+            yield (
+                attrgetter(field.name),
+                _check(
+                    options.Extensions[validate_pb2.field], _KINDS.get(field.type, ""), _INTEGERS.get(field.cpp_type)
+                ),
+            )
 
 
-def _check(rules: Message, bounds: tuple[int, int] | None) -> Column:
-    """`bounds`: of the field's type, if it is one of integers."""
+def _check(rules: Message, wanted: str, bounds: tuple[int, int] | None) -> Column:
+    """`wanted`: what rules of its type are called; `bounds`: of that type, if it is one of integers."""
     found = dict(_set_in(rules))
     if len(found) != 1:
         raise NotPlain
     ((kind, of_kind),) = found.items()
+    if kind != wanted:  # a mistake, which protovalidate names; or one that is not plain
+        raise NotPlain
     if kind == "string":
         return _of_texts(dict(_set_in(of_kind)))
-    if bounds is None or not isinstance(of_kind, Message):
+    if bounds is None:
         raise NotPlain
     return _of_numbers(dict(_set_in(of_kind)), *bounds)
 
@@ -142,7 +163,11 @@ def _all_match(match: Callable[[str], object], values: Iterable[str]) -> bool:
 
 
 def _translated(pattern: str) -> str:
-    """A pattern that is about the whole text, for `fullmatch`."""
+    """A pattern that is about the whole text, for `fullmatch`.
+
+    Nothing that was matched is given back (`*+`): one text that can be cut in many ways would hold up everybody for
+    seconds.  So less is matched, and protovalidate, which has no such texts, judges the rest.
+    """
     if not (pattern.startswith("^") and pattern.endswith("$")) or any(each in pattern for each in _SET_OPERATIONS):
         raise NotPlain
     rest, parts = pattern[1:-1], []
@@ -150,6 +175,6 @@ def _translated(pattern: str) -> str:
         part = _PART.match(rest)
         if part is None:
             raise NotPlain
-        parts.append(part[0].replace(*_NO_CONTROL))
+        parts.append(part[0].replace(*_NO_CONTROL) + ("+" if part["many"] else ""))
         rest = rest[part.end() :]
     return "".join(parts)

@@ -101,7 +101,7 @@ class Stream:
                     work.prepare(frame.commands, part, self._intake, routes=self._routes, by=origin)
         tried: Sequence[DryRun] = ()
         if frame.dry_run:
-            positions, tried = await self._try_out(work, caller)
+            positions, tried = await self._try_out(work, caller._replace(path=None))
         else:
             positions = await self._submit(work, sum(map(len, frame.commands.payloads)), caller)
         found = [reply for reply in work.replies if reply is not None]
