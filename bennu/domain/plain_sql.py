@@ -112,6 +112,11 @@ def _checked(inside: str, tables: Mapping[str, Table], where: str) -> tuple[str,
         raise BadSettings(
             f"{where}: `{table}` is shared: what is in it at that moment depends on how far other partitions are"
         )
+    if tables[table].by_time is not None:
+        raise BadSettings(
+            f"{where}: `{table}` is kept by time, in pieces that are made and dropped; append, upsert or increment "
+            "its rows"
+        )
     return table, called
 
 

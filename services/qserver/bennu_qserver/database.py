@@ -133,7 +133,7 @@ class Database:
         except (*AWAY, pg.ProgramLimitExceededError) as error:  # outside a row: the queue of notices is full
             if is_cancelled():  # and rolling back failed, whose error has taken the place of the cancellation
                 raise asyncio.CancelledError from error
-            if isinstance(error, ValueError):  # a value that the driver can't encode
+            if isinstance(error, ValueError) and not isinstance(error, OSError):  # a value that the driver can't encode
                 raise ProjectionFailed(f"no value for Postgres: {error}") from error
             problem = f"{type(error).__name__}: {error}"
             self._waits.add(patience, problem)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from bennu.domain import EventMeta
 from bennu_qserver.database import Connection
 from bennu_qserver.events import AggregateKey
-from bennu_qserver.limits import RETRY_EVENTS
 from bennu_qserver.parked import Parked, shown_problem
 from bennu_qserver.positions import Place
 from bennu_qserver.trial import Letter
@@ -68,7 +67,7 @@ _RETRIED = f"""
 SELECT d.seq, d.aggregate, d.key, d.type, d.event, {_of("d")},
     (extract(epoch FROM d.recorded_at) * 1000000)::bigint AS at_us
 FROM bennu.dead_letters d JOIN unnest($5::text[], $6::text[]) AS w(aggregate, key) USING (aggregate, key)
-WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.seq LIMIT {RETRY_EVENTS}
+WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.seq LIMIT $7
 """  # noqa: S608
 _APPLIED = f"""
 UPDATE bennu.dead_letters d SET state = 'applied', wish = NULL, ended_at = now() WHERE {_PARKED} AND d.seq = ANY($5)
@@ -138,7 +137,7 @@ async def discard(connection: Connection, place: Place) -> int:
     return _count(await connection.execute(_DISCARD, *place))
 
 
-async def to_be_retried(connection: Connection, place: Place) -> Sequence[Kept]:
+async def to_be_retried(connection: Connection, place: Place, *, most: int) -> Sequence[Kept]:
     """The oldest events of all keys that are to be retried, in order: what is parked later is meant, too."""
     # Asked for once: a wish may come between two statements, and of its key not all events would be seen.
     wished = await connection.fetch(_WISHED, *place)
@@ -146,7 +145,7 @@ async def to_be_retried(connection: Connection, place: Place) -> Sequence[Kept]:
         return []
     aggregates, keys, *wishers = zip(*wished, strict=True)
     await connection.execute(_SPREAD, *place, aggregates, keys, *wishers)
-    rows = await connection.fetch(_RETRIED, *place, aggregates, keys)
+    rows = await connection.fetch(_RETRIED, *place, aggregates, keys, most)
     return [
         Kept(
             row["type"],

@@ -6,6 +6,7 @@ from asyncpg import exceptions as pg
 
 from bennu.domain import TIMESTAMP
 from bennu.domain.projection import Value
+from bennu.ops.postgres import AWAY, MISTAKEN
 from bennu_qserver import pieces
 from bennu_qserver.database import CONTENT_REFUSED, Connection, refusal
 from bennu_qserver.errors import EventFault
@@ -33,7 +34,12 @@ async def execute(connection: Connection, write: Write) -> None:
 async def _call(connection: Connection, write: Write, owned: Owned) -> None:
     prepared = await connection.prepare(write.sql)
     values = [_bound(kind.name, value) for kind, value in zip(prepared.get_parameters(), write.arrays, strict=True)]
-    rows = await prepared.fetch(*values)
+    try:
+        rows = await prepared.fetch(*values)
+    except pg.PostgresError as error:
+        if isinstance(error, (*AWAY, *MISTAKEN)):
+            raise
+        raise EventFault(f"{write.where}: {refusal(error)}") from error  # the text is good, so it is the values
     if fault := owned.fault([row["owner"] for row in rows]):
         raise EventFault(f"{write.where}: {fault}")
 

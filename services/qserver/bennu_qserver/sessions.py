@@ -23,6 +23,7 @@ class Sessions:
         self._open = connect
         self._family = [] if family is None else family
         self._family.append(self)
+        self._most = most
         self._turns = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
         self._lent: set[Connection] = set()
@@ -61,7 +62,8 @@ class Sessions:
             return await self._open()
         except (pg.TooManyConnectionsError, NoServer):
             for each in self._family:  # else those who are idle would keep out those who have none
-                each._close(*each._idle)
+                if each._most > 1 or each is self:  # a single one is always needed again at once
+                    each._close(*each._idle)
             raise
 
     def _take(self) -> "Connection | None":

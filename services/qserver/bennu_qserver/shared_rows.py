@@ -13,6 +13,7 @@ from bennu_qserver.owners import Turn
 from bennu_qserver.statements import Kind, Shape
 from bennu_qserver.table_rows import getter, mended_key
 from bennu_qserver.tables import StoredTable
+from bennu_qserver.values import mended_text
 
 
 class SharedRows:
@@ -30,8 +31,8 @@ class SharedRows:
         """See `bennu.domain.Rows`."""
         row = self._row(key, values, SUM, unlike=True)
         self._say(values)
-        for name, value in values.items():
-            there = row.get(name)
+        for name, said in values.items():
+            value, there = mended_text(said) if isinstance(said, str) else said, row.get(name)
             if value is not None and (there is None or self._wins(name, value, there)):
                 row[name] = value
 

@@ -26,7 +26,7 @@ class Kind(Enum):
     @property
     def inserts(self) -> bool:
         """Whether rows may come to be by it."""
-        return self in (Kind.APPEND, Kind.UPSERT)
+        return self in (Kind.APPEND, Kind.UPSERT, Kind.MERGE)
 
 
 class Shape(NamedTuple):

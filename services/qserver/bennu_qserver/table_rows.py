@@ -8,7 +8,7 @@ have been written before.  So a transaction has as many stages as its busiest ow
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 
-from bennu.domain import BIGINT
+from bennu.domain import BIGINT, DAY, JSONB
 from bennu.domain.projection import Value
 from bennu_qserver.effects import Changes, Effect, Group, Key, Stage
 from bennu_qserver.errors import NotOwner, ProjectionFailed
@@ -60,6 +60,7 @@ class TableRows:
 
     def update(self, key: Mapping[str, Value], values: dict[str, Value]) -> None:
         """See `bennu.domain.Rows`."""
+        self._check_pieces("update")
         effect = self._changing(key, tuple(values))
         if effect is not None:
             effect.set(values)
@@ -74,6 +75,7 @@ class TableRows:
 
     def delete(self, key: Mapping[str, Value]) -> None:
         """See `bennu.domain.Rows`."""
+        self._check_pieces("delete")
         effect = self._changing(key, ())
         if effect is not None:
             effect.remove()
@@ -143,6 +145,7 @@ class TableRows:
         self._look_for(Kind.DELETE_WHERE, where, {})
 
     def _look_for(self, kind: Kind, where: Mapping[str, Value], values: Mapping[str, Value]) -> None:
+        self._check_pieces(kind.value)
         self._check_where(where)
         nulls = tuple(sorted(name for name, value in where.items() if value is None))
         names = tuple(sorted(where.keys() - nulls))
@@ -158,10 +161,17 @@ class TableRows:
         Its searches of one shape go together if none of them changes what the others look for: they find rows apart.
         """
         number, last = self._where.get(owner, (0, None))
-        if last is not None and (last != shape or not set(shape.sets).isdisjoint(shape.key + shape.nulls)):
+        if last is not None and (last != shape or not self._apart(shape)):
             number += 1
         self._where[owner] = number, shape
         return self._numbered(number)
+
+    def _apart(self, shape: Shape) -> bool:
+        """Whether different values always find different rows, also after one of them has changed its own."""
+        looked_for = shape.key + shape.nulls
+        # What is computed may follow from what is set, and two texts may say the same JSON.
+        unsure = {name for name, column in self.table.columns.items() if column.formula or column.type == JSONB}
+        return set(looked_for).isdisjoint({*shape.sets, *unsure})
 
     def _stage_of(self, owner: Value) -> Stage:
         """Where the next change of this owner's rows is written."""
@@ -191,6 +201,14 @@ class TableRows:
         if self._owned and row[self._owner_at] != self._turn.aggregate:  # spares most calls, as above
             self._owner.check(row[self._owner_at], self._turn)
         return row
+
+    def _check_pieces(self, what: str) -> None:
+        by_time = self.table.declared.by_time
+        if by_time is not None and by_time.every == DAY:  # Postgres would lock hundreds of days, with their indexes
+            raise ProjectionFailed(
+                f"table `{self.table.declared.name}`: it is kept by day, and `{what}` looks for rows in all of them; "
+                "append, upsert or increment, or keep it by month"
+            )
 
     def _key(self, values: Mapping[str, Value]) -> Key:
         return mended_key(self._values_of_key(values))

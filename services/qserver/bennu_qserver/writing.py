@@ -17,10 +17,11 @@ from asyncpg import exceptions as pg
 
 from bennu.replica.journal import Position
 from bennu_qserver import dead_letters, notices, positions
-from bennu_qserver.database import Connection, Database
+from bennu_qserver.database import Connection, Database, is_cancelled
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import EventFault, PositionMoved, TooSlow
 from bennu_qserver.executing import execute
+from bennu_qserver.limits import RETRY_EVENTS
 from bennu_qserver.parked import Parked, ParkedGauges
 from bennu_qserver.pending import Work
 from bennu_qserver.positions import Place
@@ -59,6 +60,7 @@ class Writer:
         self.saved = Position(self._topic)
         self.parked = Parked()
         self._wished: dict[str, int] = {}
+        self._retried = RETRY_EVENTS
 
     def begin(self, position: Position, parked: Parked) -> None:
         """Go on from here."""
@@ -96,8 +98,14 @@ class Writer:
     async def carry_out_wishes(self) -> None:
         """What operators want to become of parked events, until nothing more is wanted.  Raises `PositionMoved`."""
         while await self._database.run(lambda connection: dead_letters.is_wished(connection, self._place)):
-            async with self._turn:
-                self._know(await self._moving(self.saved, self._carry_out))
+            try:
+                async with self._turn:
+                    self._know(await self._moving(self.saved, self._carry_out, may_be_cut=self._retried > 1))
+            except TooSlow as slow:
+                self._retried //= 2
+                logger.warning("fewer at once", place=str(self._place), most=self._retried, reason=str(slow))
+                continue
+            self._retried = min(2 * self._retried, RETRY_EVENTS)
             logger.info("operators' wishes are carried out", place=str(self._place), **self._wished)
 
     # --- transactions
@@ -153,7 +161,7 @@ class Writer:
     async def _carry_out(self, connection: Connection) -> Parked:
         place = self._place
         discarded = await dead_letters.discard(connection, place)
-        kept = await dead_letters.to_be_retried(connection, place)
+        kept = await dead_letters.to_be_retried(connection, place, most=self._retried)
         found = [(self._projection.event(one.type, one.raw, meta=one.meta, where=self._topic), one.key) for one in kept]
         trial = Trial(connection, self._new_rows, ())
         await trial.take([(event, key) for event, key in found if event is not None])
@@ -180,8 +188,8 @@ class Writer:
             await positions.move(connection, self._place, old=self.saved, new=new)
             try:
                 return await body(connection)
-            except pg.QueryCanceledError as error:
-                if may_be_cut:
+            except (pg.QueryCanceledError, pg.OutOfMemoryError) as error:  # or too many locks
+                if may_be_cut and not is_cancelled():
                     raise TooSlow(f"{type(error).__name__}: {error}") from error
                 raise
 
