@@ -59,14 +59,16 @@ class Manager:
         self._worker = worker
         self._projections = {projection.name: projection for projection in projections}
         self._partitions = partitions
-        pace = Pace(self._waits_s)
-        self._means = replace(means, others=replace(means.others, give_way=pace.give_way))
+        self.give_way = Pace(self._waits_s).give_way
+        self._means = replace(means, others=replace(means.others, give_way=self.give_way))
         self._running: dict[Place, Running] = {}
         self._prepared: dict[Key, CompiledProjection | None] = {}
         """None: its tables are not as they must be."""
         self._failed: set[Place] = set()
         self._others_seen: datetime | None = None
         self._looks = 0
+        self.shown: Sequence[DeclaredProjection] = ()
+        """Those whose live generation this process leads, and can project."""
         self._chores = Chores(means.others.database, self._compiled)
 
     @property
@@ -143,6 +145,11 @@ class Manager:
                 await self._clear(share.loops[place], f"partition {place.partition}: ")
         self._means.live.board.wait(self._reasons(seen))
         self._chores.tend(share.leads, group)
+        self.shown = [self._projections[each.key.projection] for each in share.leads if self._is_shown(each, seen)]
+
+    def _is_shown(self, generation: Generation, seen: Seen) -> bool:
+        is_paused = generation.key.projection in seen.paused
+        return generation.state == LIVE and not is_paused and self._compiled(generation.key) is not None
 
     async def _wanted(self, share: Share) -> dict[Place, bool]:
         """The loops that can run, and whether each is live."""

@@ -28,7 +28,8 @@ class Compared(NamedTuple):
     events: int
     expected: int
     """Rows."""
-    differences: Iterator[Difference]
+    differences: Iterator[Difference | None]
+    """None: a good moment to let others have a turn."""
 
 
 async def compare(run: Run, log: Log, wanted: Wanted, *, turn: Turn) -> Compared:
@@ -44,6 +45,6 @@ async def compare(run: Run, log: Log, wanted: Wanted, *, turn: Turn) -> Compared
     return Compared(found, replay.events, expected, _all(replay, rows, found))
 
 
-def _all(replay: Replay, rows: ExpectedRows, found: Found) -> Iterator[Difference]:
+def _all(replay: Replay, rows: ExpectedRows, found: Found) -> Iterator[Difference | None]:
     yield from replay.differences
     yield from differences(rows, found)

@@ -12,6 +12,7 @@ from bennu_qserver.reconcile.found import Found, FoundRow
 MISSING, EXTRA, DIFFERS, COMPUTED = "missing", "extra", "differs", "computed"
 POSITION, TABLE, EVENT = "position", "table", "event"
 SHOWN_CHARS = 200
+TURN_ROWS = 100
 
 
 class Difference(NamedTuple):
@@ -62,20 +63,24 @@ class Difference(NamedTuple):
         return plain | {"partition": self.partition, "seq": self.seq, "what": self.what}
 
 
-def differences(expected: ExpectedRows, found: Found) -> Iterator[Difference]:
-    """Of all tables that were read, in the order of their declaration."""
+def differences(expected: ExpectedRows, found: Found) -> Iterator[Difference | None]:
+    """Of all tables that were read, in the order of their declaration; None now and then, for others to have a turn."""
     for name, told in found.tables_differ.items():
         yield Difference(TABLE, f"table {name}: not as it was made: {told}; its rows are not compared", name)
     for name, rows in found.rows.items():
         table = expected.tables[name]
-        for key, row in table.rows.items():
+        for number, (key, row) in enumerate(table.rows.items()):
+            if number % TURN_ROWS == 0:
+                yield None
             there = rows.get(key)
             if there is None:
                 said = _words(table, row.key, MISSING, f"it is not there{_last(row)}")
                 yield Difference(*said, _named(table, row.key), _all(table, row), row.partition, row.seq)
             else:
                 yield from _compared(table, row, there)
-        for key, there in rows.items():
+        for number, (key, there) in enumerate(rows.items()):
+            if number % (TURN_ROWS * 10) == 0:
+                yield None
             if key not in table.rows:
                 said = _words(table, there.key, EXTRA, "no event makes it")
                 yield Difference(*said, _named(table, there.key))

@@ -22,8 +22,11 @@ from bennu_qserver.tables import StoredTable, quoted
 
 PREFETCH = 200
 READ_TIMEOUT_S = 1800
+LOCK_TIMEOUT_S = 10
+"""Whoever locks a table, as VACUUM FULL does, is not waited for."""
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _GENTLY = f"SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL statement_timeout = '{READ_TIMEOUT_S}s'"
+_NO_WAIT = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"
 _IN_IDLE = f"SET LOCAL idle_in_transaction_session_timeout = '{READ_TIMEOUT_S}s'"
 
 
@@ -108,6 +111,7 @@ async def _begin(connection: Connection, wanted: Wanted) -> CompiledProjection:
     await connection.execute(_SNAPSHOT)
     await connection.execute(_GENTLY)
     await connection.execute(_IN_IDLE)
+    await connection.execute(_NO_WAIT)
     declared = wanted.declared
     for generation in await generations.kept(connection, declared.app):
         _, name, number = generation.key

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from bennu_qserver.database import Connection
-from bennu_qserver.generations import Key
 
 _READ = """
-SELECT generation, part, parts, rows, differences, first_differences, began_at, looked_at, whole_at, whole_rows,
-    whole_differences, whole_first, problem, extract(epoch FROM now() - whole_at)::float8 AS whole_age_s
+SELECT generation, part, parts, rows, differences, first_differences, whole_differences,
+    extract(epoch FROM now() - whole_at)::float8 AS whole_age_s
 FROM bennu.reconciled WHERE app = $1 AND projection = $2
 """
 _ALL = "SELECT r.* FROM bennu.reconciled r WHERE app = $1 ORDER BY projection"
@@ -31,51 +30,57 @@ ON CONFLICT (app, projection) DO UPDATE SET
 _WHOLE = """
 UPDATE bennu.reconciled SET
     whole_at = now(), whole_rows = rows, whole_differences = differences, whole_first = first_differences
-WHERE app = $1 AND projection = $2 AND generation = $3
+WHERE app = $1 AND projection = $2
 """
 _PROBLEM = """
 INSERT INTO bennu.reconciled AS r (
     app, projection, generation, part, parts, rows, differences, first_differences, began_at, looked_at, problem
-) VALUES ($1, $2, $3, 0, 1, 0, 0, '[]', now(), now(), $4)
+) VALUES ($1, $2, 0, 0, 1, 0, 0, '[]', now(), now(), $3)
 ON CONFLICT (app, projection) DO UPDATE SET looked_at = now(), problem = excluded.problem
 """
+
+
+Place = tuple[str, str]
+"""App and projection."""
 
 
 class Pass(NamedTuple):
     """A pass over all rows, as far as it has come."""
 
+    generation: int
     part: int
-    """The next one."""
+    """The next one; as many as there are: it has ended."""
     parts: int
     rows: int = 0
     differences: int = 0
     first: Sequence[str] = ()
     whole_differences: int = 0
-    """What the pass before it found."""
+    """What the last pass that has ended found."""
     whole_age_s: float | None = None
+    """Since then; None: none has."""
 
 
-async def read(connection: Connection, key: Key) -> Pass | None:
-    """The pass under way in this generation."""
-    row = await connection.fetchrow(_READ, key.app, key.projection)
-    if row is None or row["generation"] != key.number:
+async def read(connection: Connection, place: Place) -> Pass | None:
+    """The newest one."""
+    row = await connection.fetchrow(_READ, *place)
+    if row is None:
         return None
     first = json.loads(row["first_differences"])
-    counts = (row["rows"], row["differences"])
-    return Pass(row["part"], row["parts"], *counts, first, row["whole_differences"] or 0, row["whole_age_s"])
+    counts = (row["generation"], row["part"], row["parts"], row["rows"], row["differences"])
+    return Pass(*counts, first, row["whole_differences"] or 0, row["whole_age_s"])
 
 
-async def write(connection: Connection, key: Key, done: Pass) -> None:
-    """It has come so far; at its end the next one begins."""
-    values = (done.rows, done.differences, json.dumps(list(done.first)))
-    await connection.execute(_WRITE, *key, done.part, done.parts, *values, done.part == 0)
+async def write(connection: Connection, place: Place, done: Pass) -> None:
+    """It has come so far."""
+    counts = (done.generation, done.part, done.parts, done.rows, done.differences)
+    await connection.execute(_WRITE, *place, *counts, json.dumps(list(done.first)), done.part <= 1)
     if done.part == done.parts:
-        await connection.execute(_WHOLE, *key)
+        await connection.execute(_WHOLE, *place)
 
 
-async def tell(connection: Connection, key: Key, problem: str) -> None:
+async def tell(connection: Connection, place: Place, problem: str) -> None:
     """Nothing can be compared, and why."""
-    await connection.execute(_PROBLEM, *key, problem)
+    await connection.execute(_PROBLEM, *place, problem)
 
 
 async def shown(connection: Connection, app: str) -> list[Mapping[str, object]]:

@@ -118,7 +118,7 @@ def _shown(compared: Compared, seen: set[object], show: Callable[[Difference], N
     """How many differences there are; those that are not of rows may be met in every part, and are told once."""
     total = 0
     for difference in compared.differences:
-        if difference.is_of_row or difference.place not in seen:
+        if difference is not None and (difference.is_of_row or difference.place not in seen):
             seen.add(difference.place)
             show(difference)
             total += 1
