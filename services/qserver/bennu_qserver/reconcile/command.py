@@ -15,10 +15,12 @@ from bennu.cli.options import MAX_PARTITIONS, AppName, AsJson, Config, LogUrl, l
 from bennu.errors import BennuError, Final, OffsetGone, TopicMissing
 from bennu.ops.logs import joined
 from bennu_qserver.reconcile import status
+from bennu_qserver.reconcile.memory import compare_memory
 from bennu_qserver.reconcile.report import Report
 from bennu_qserver.reconcile.session import session
-from bennu_qserver.reconcile.tables import Request, compare_all
+from bennu_qserver.reconcile.tables import Request, compare_all, partitions_of
 
+TABLES, MEMORY = "tables", "memory"
 EXIT_DIFFERENT = 1
 EXIT_NOT_COMPARED = 75
 
@@ -37,6 +39,7 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="Print at most so man
 Grpc = Annotated[
     str, typer.Option("--grpc", envvar="BENNU_GRPC", help="A CServer of the app: its memory is compared, too.")
 ]
+Only = Annotated[str, typer.Option("--only", metavar="tables|memory", help="Nothing else; otherwise both.")]
 Own = Annotated[bool, typer.Option("--status", help="Only show what QServer itself has compared, and found.")]
 
 
@@ -50,6 +53,7 @@ def reconcile(  # noqa: PLR0913  each is a flag
     rows_at_once: RowsAtOnce = 1_000_000,
     limit: Limit = 0,
     grpc: Grpc = "",
+    only: Only = "",
     own: Own = False,
     config: Config = "",
     as_json: AsJson = False,
@@ -60,6 +64,8 @@ def reconcile(  # noqa: PLR0913  each is a flag
     position.  BENNU_POSTGRES says where tables are, BENNU_ARCHIVE where records are that the log no longer keeps.
     Exit code 0: all is as the journals say; 1: it is not; 75: it could not be compared.
     """
+    if only not in ("", TABLES, MEMORY) or (only == MEMORY and not grpc):
+        raise typer.BadParameter("say tables, or memory with --grpc", param_hint="--only")
     app, dsn = load(app_name), setting("postgres", config)
     if own:
         return asyncio.run(_own(dsn, app.name, as_json=as_json))
@@ -67,10 +73,17 @@ def reconcile(  # noqa: PLR0913  each is a flag
     report = Report(app.name, as_json=as_json, limit=limit)
 
     async def work() -> None:
-        async with joined(open_log(log, config), setting("archive", config)) as opened, session(dsn) as postgres:
-            await compare_all(postgres, opened, request, shows=report)
+        async with joined(open_log(log, config), setting("archive", config)) as opened:
+            if only != MEMORY:
+                async with session(dsn) as postgres:
+                    await compare_all(postgres, opened, request, shows=report)
+            if grpc and only != TABLES:
+                count = await partitions_of(opened, request)
+                await compare_memory(grpc, opened, app, partitions=count, shows=report)
 
-    if not grpc:
+    if only == MEMORY:
+        report.left_out("tables")
+    if not grpc or only == TABLES:
         report.left_out("CServer's memory; --grpc says where a CServer is")
     return _ended(report, work)
 

@@ -67,15 +67,18 @@ async def compare_all(session: Session, log: Log, request: Request, *, shows: Sh
     declared = {each.name: each for each in compile_projections(request.app)}
     if unknown := [name for name in request.names if name not in declared]:
         raise BadSettings(f"app `{request.app.name}` has no projection {unknown[0]}; there are: {', '.join(declared)}")
-    partitions = request.partitions or await _partitions(log, request.app.name)
+    partitions = await partitions_of(log, request)
     chosen = [each for name, each in declared.items() if not request.names or name in request.names]
     wanted = [Wanted(each, request.generation, partitions, most=request.rows_at_once) for each in chosen]
     for each in wanted:
         shows.table(await _projection(session, log, each, shows=shows))
 
 
-async def _partitions(log: Log, app: str) -> int:
-    first = f"{app}-events-0"
+async def partitions_of(log: Log, request: Request) -> int:
+    """As was told, else as the journals say.  Raises `CannotCompare` where nothing was begun."""
+    if request.partitions:
+        return request.partitions
+    first = f"{request.app.name}-events-0"
     if said := await partition_count.still_said_by(log, first):
         return said
     raise CannotCompare(f"{first}: nothing was begun there, so nothing is known of the app; --log names another log")
