@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 import bennu.log
-from bank.account import Account, AccountRules
+from bank import account
+from bank.account import Account
 from bank.app import app as bank
 from bank.screening import ScreeningRules
 from bank.transfer import TransferRules
@@ -111,7 +112,7 @@ def test_what_memory_has_otherwise_is_named(server: Server) -> None:
     assert any("Account a5" in words and '"balance_minor":15' in words for words in said.words)
 
 
-class Generous(AccountRules):
+class AccountRules(account.AccountRules):
     """Evolves otherwise than the one who wrote the journal."""
 
     @evolves
@@ -121,7 +122,7 @@ class Generous(AccountRules):
 
 def test_a_leader_whose_digests_differ_is_told(server: Server) -> None:
     """Where a replay leads to other states than the leader had, its first batch that differs is named."""
-    other = App("bank", service=bank.service, aggregates=(Generous, TransferRules, ScreeningRules))
+    other = App("bank", service=bank.service, aggregates=(AccountRules, TransferRules, ScreeningRules))
     assert "is the first after which this replica's state differs" in compared(server, app=other).words[0]
 
 

@@ -148,7 +148,7 @@ class _Check:
     async def _asked(self, place: Place) -> str | None:
         number, key = place
         before = self._journal.state(place)
-        asked = GetAggregate(kind=self._app.kinds[number].name, key=key)
+        asked = GetAggregate(kind=self._app.kinds[number].state.__name__, key=key)
         try:
             answer = await asyncio.to_thread(self._stub.GetAggregate, asked, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
@@ -171,7 +171,7 @@ class _Check:
 
     async def _page(self, number: int, token: str, *, limit: int) -> AggregatePage:
         asked = ListAggregates(
-            kind=self._app.kinds[number].name, partition=self._partition, limit=limit, page_token=token
+            kind=self._app.kinds[number].state.__name__, partition=self._partition, limit=limit, page_token=token
         )
         return await asyncio.to_thread(self._stub.ListAggregates, asked, timeout=TIMEOUT_S)
 
