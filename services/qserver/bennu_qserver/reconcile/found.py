@@ -24,10 +24,13 @@ PREFETCH = 200
 READ_TIMEOUT_S = 1800
 LOCK_TIMEOUT_S = 10
 """Whoever locks a table, as VACUUM FULL does, is not waited for."""
-_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_GENTLY = f"SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL statement_timeout = '{READ_TIMEOUT_S}s'"
-_NO_WAIT = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"
-_IN_IDLE = f"SET LOCAL idle_in_transaction_session_timeout = '{READ_TIMEOUT_S}s'"
+_SNAPSHOT = f"""
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s';
+SET LOCAL statement_timeout = '{READ_TIMEOUT_S}s';
+SET LOCAL idle_in_transaction_session_timeout = '{READ_TIMEOUT_S}s'
+"""
 
 
 class CannotCompare(BennuError):
@@ -109,9 +112,6 @@ async def count(connection: Connection, wanted: Wanted) -> int:
 async def _begin(connection: Connection, wanted: Wanted) -> CompiledProjection:
     """Take the snapshot.  Which generation it is about."""
     await connection.execute(_SNAPSHOT)
-    await connection.execute(_GENTLY)
-    await connection.execute(_IN_IDLE)
-    await connection.execute(_NO_WAIT)
     declared = wanted.declared
     for generation in await generations.kept(connection, declared.app):
         _, name, number = generation.key
