@@ -50,6 +50,7 @@ SIGNATURES_OF_OTHERS = {
     ("benchmarks/hot_partition.py", "measure"): "typer makes a flag of each parameter",
     ("benchmarks/sagas.py", "measure"): "typer makes a flag of each parameter",
     ("bennu/explore/__main__.py", "explore"): "typer makes a flag of each parameter",
+    ("services/qserver/bennu_qserver/reconcile/command.py", "reconcile"): "typer makes a flag of each parameter",
     ("bennu/cli/snapshots.py", "snapshot"): "typer makes a flag of each parameter",
     ("bennu/domain/app.py", "__init__"): "a declaration: one keyword for each part of a domain",
 }

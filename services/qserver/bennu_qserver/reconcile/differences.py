@@ -74,7 +74,7 @@ def differences(expected: ExpectedRows, found: Found) -> Iterator[Difference | N
                 yield None
             there = rows.get(key)
             if there is None:
-                said = _words(table, row.key, MISSING, f"it is not there{_last(row)}")
+                said = _words(table, row.key, MISSING, said=f"it is not there{_last(row)}")
                 yield Difference(*said, _named(table, row.key), _all(table, row), row.partition, row.seq)
             else:
                 yield from _compared(table, row, there)
@@ -82,7 +82,7 @@ def differences(expected: ExpectedRows, found: Found) -> Iterator[Difference | N
             if number % (TURN_ROWS * 10) == 0:
                 yield None
             if key not in table.rows:
-                said = _words(table, there.key, EXTRA, "no event makes it")
+                said = _words(table, there.key, EXTRA, said="no event makes it")
                 yield Difference(*said, _named(table, there.key))
 
 
@@ -98,13 +98,13 @@ def _compared(table: ExpectedTable, row: Row, there: FoundRow) -> Iterator[Diffe
             f"{name} is {_cell(table, name, two)}, expected {_cell(table, name, one)}"
             for name, (one, two) in wrong.items()
         )
-        yield Difference(*_words(table, row.key, DIFFERS, told + _last(row)), key, wrong, row.partition, row.seq)
+        yield Difference(*_words(table, row.key, DIFFERS, said=told + _last(row)), key, wrong, row.partition, row.seq)
     if there.wrong:
         told = f"{', '.join(there.wrong)}: not what the row's other columns make it"
-        yield Difference(*_words(table, row.key, COMPUTED, told), key, {}, row.partition, row.seq)
+        yield Difference(*_words(table, row.key, COMPUTED, said=told), key, {}, row.partition, row.seq)
 
 
-def _words(table: ExpectedTable, key: tuple[Value, ...], kind: str, said: str) -> tuple[str, str, str]:
+def _words(table: ExpectedTable, key: tuple[Value, ...], kind: str, *, said: str) -> tuple[str, str, str]:
     name = table.table.declared.name
     shown = ", ".join(f"{column}={_cell(table, column, value)}" for column, value in _named(table, key).items())
     return kind, f"table {name}, {shown}: {said}", name
