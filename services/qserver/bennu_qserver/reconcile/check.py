@@ -6,7 +6,7 @@ The snapshot is taken first and let go at once, so that no transaction stays ope
 whatever is projected, switched or dropped meanwhile changes nothing in what is compared.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from bennu.log.port import Log
@@ -28,6 +28,8 @@ class Compared(NamedTuple):
     events: int
     expected: int
     """Rows."""
+    not_compared: Mapping[str, str]
+    """Tables, and why."""
     differences: Iterator[Difference | None]
     """None: a good moment to let others have a turn."""
 
@@ -42,7 +44,7 @@ async def compare(run: Run, log: Log, wanted: Wanted, *, turn: Turn) -> Compared
     replay = Replay(log, found, rows, turn=turn)
     await replay.run()
     expected = sum(len(table.rows) for table in rows.tables.values())
-    return Compared(found, replay.events, expected, _all(replay, rows, found))
+    return Compared(found, replay.events, expected, rows.not_compared, _all(replay, rows, found))
 
 
 def _all(replay: Replay, rows: ExpectedRows, found: Found) -> Iterator[Difference | None]:

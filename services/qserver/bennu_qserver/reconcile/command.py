@@ -99,7 +99,7 @@ def _ended(report: Report, work: Callable[[], Coroutine[None, None, None]]) -> i
         raise problem
     if problem is not None:
         typer.echo(f"error: {problem}", err=True)
-    return EXIT_DIFFERENT if report.differences else EXIT_NOT_COMPARED if problem else 0
+    return EXIT_DIFFERENT if report.differences else 0 if report.is_whole and not problem else EXIT_NOT_COMPARED
 
 
 async def _own(dsn: str, app: str, *, as_json: bool) -> int:

@@ -3,18 +3,20 @@
 Nothing of how QServer writes is used here: no merging, no SQL, no transactions.  So what is wrong there shows, too.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from bennu.domain import BIGINT, JSONB
 from bennu.domain.projection import Value
 from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.events import Event, project
-from bennu_qserver.reconcile.cells import canonical_json
+from bennu_qserver.reconcile.cells import canonical_json, is_same
 from bennu_qserver.reconcile.part import Part
 from bennu_qserver.tables import StoredTable
 from bennu_qserver.values import mended_text
 
 Key = tuple[object, ...]
+_NAMED = re.compile(r"\{(\w+)\}")
 
 
 class TooMany(Exception):
@@ -72,6 +74,11 @@ class ExpectedTable:
             raise ProjectionFailed(f"table `{self.table.declared.name}` has no column `{name}` that can be set")
         return self.places[name]
 
+    def value(self, row: "Row", name: str) -> Value:
+        """Of a column, also one of the key."""
+        place = self.places.get(name)
+        return row.values[place] if place is not None else row.key[self.table.key.index(name)]
+
     def hashed(self, key: tuple[Value, ...]) -> Key:
         """By what rows are found: equal for keys that Postgres can't tell apart."""
         return key if self._plain_keys else hashed(self.table, key)
@@ -92,6 +99,8 @@ class ExpectedRows:
         self._partition = 0
         self._most = most
         self._count = 0
+        self.not_compared: dict[str, str] = {}
+        """Tables of which it is not known what they must hold, and why."""
         self._before: list[tuple[ExpectedTable, Key, Row | None]] = []
         """What the event found, to be put back if it can't be applied."""
 
@@ -152,7 +161,39 @@ class ExpectedRows:
             self._remember(found, place)
             self._put(found, place, None)
 
+    def update_where(self, table: str, where: Mapping[str, Value], **values: Value) -> None:
+        """Set these columns of all rows whose columns equal those of `where`; None is NULL."""
+        found = self._of(table)
+        for key in self._like(found, where):
+            self._remember(found, key)
+            row = found.rows[key]
+            row.partition, row.seq = self._partition, self.seq
+            self._set(found, row, values)
+
+    def delete_where(self, table: str, where: Mapping[str, Value]) -> None:
+        """Remove all such rows."""
+        found = self._of(table)
+        for key in self._like(found, where):
+            self._remember(found, key)
+            self._put(found, key, None)
+
+    def sql(self, statement: str, *_values: Value) -> None:
+        """What a fold can't do: the tables that the statement names, as `{table}`, are not compared."""
+        for name in _NAMED.findall(statement):
+            self.not_compared.setdefault(self._of(name).table.declared.name, "rules change it by plain SQL")
+
     # --- rows
+
+    def _like(self, table: ExpectedTable, where: Mapping[str, Value]) -> list[Key]:
+        columns = [table.table.columns[name] for name in where]
+        return [
+            key
+            for key, row in table.rows.items()
+            if all(
+                is_same(column, value, table.value(row, column.name))
+                for column, value in zip(columns, where.values(), strict=True)
+            )
+        ]
 
     def _of(self, table: str) -> ExpectedTable:
         if table not in self.tables:

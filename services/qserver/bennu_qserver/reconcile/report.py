@@ -23,7 +23,13 @@ class Report:
         """Differences, by projection; those of memory by themselves."""
         self._not_compared: list[str] = []
         self._tables: list[Table] = []
+        self._tables_left_out: list[str] = []
         self._memories: list[MemoryTable] = []
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all tables could be compared that were read."""
+        return not self._tables_left_out
 
     # --- as it is found
 
@@ -59,6 +65,7 @@ class Report:
     def table(self, table: Table) -> None:
         """See `tables.Shows`."""
         self._tables.append(table)
+        self._tables_left_out += [f"table {name}: rules change it by plain SQL" for name in table.not_compared]
 
     def memory(self, found: MemoryTable) -> None:
         """So was this partition's memory."""
@@ -72,13 +79,13 @@ class Report:
         """Print the end.  `problem`: why the rest could not be compared."""
         plain = {
             "app": self._app,
-            "equal": not (self.differences or problem),
+            "equal": not self.differences and not problem and self.is_whole,
             "rows": sum(table.rows for table in self._tables),
             "aggregates": sum(one.aggregates for one in self._memories),
             "differences": self.differences,
             "projections": [table._asdict() for table in self._tables],
             "memory": [one._asdict() for one in self._memories],
-            "not_compared": self._not_compared,
+            "not_compared": self._tables_left_out + self._not_compared,
             "problem": problem or None,
         }
         if self._as_json:
@@ -101,5 +108,5 @@ class Report:
             typer.echo(
                 f"memory of partition {one.partition}: {one.aggregates} aggregates, {said}, up to {one.position}"
             )
-        for what in self._not_compared:
+        for what in self._tables_left_out + self._not_compared:
             typer.echo(f"not compared: {what}")

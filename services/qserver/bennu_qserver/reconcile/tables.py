@@ -46,6 +46,8 @@ class Table(NamedTuple):
     events: int
     parked: int
     differences: int
+    not_compared: tuple[str, ...]
+    """Tables of which a fold can't say what they must hold."""
     positions: tuple[str, ...]
     """Of the last part that was compared."""
 
@@ -132,12 +134,13 @@ def _with(done: Table | None, name: str, compared: Compared, *, differences: int
     found = compared.found
     stands = tuple(f"{position.topic}:{position.batch_no}" for position in found.positions.values())
     parked = sum(not letter.applied for letters in found.letters.values() for letter in letters)
-    before = done or Table(name, found.compiled.generation, 0, 0, 0, 0, 0, ())
+    before = done or Table(name, found.compiled.generation, 0, 0, 0, 0, 0, (), ())
     return before._replace(
         rows=before.rows + found.size,
         expected=before.expected + compared.expected,
         events=max(before.events, compared.events),
         parked=parked,
         differences=before.differences + differences,
+        not_compared=tuple(sorted({*before.not_compared, *compared.not_compared})),
         positions=stands,
     )
