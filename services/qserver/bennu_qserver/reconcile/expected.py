@@ -6,10 +6,11 @@ Nothing of how QServer writes is used here: no merging, no SQL, no transactions.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from bennu.domain import BIGINT, JSONB
-from bennu.domain.projection import Value
+from bennu.domain import BIGINT, JSONB, Column
+from bennu.domain.projection import MAX, MIN, Value
 from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.events import Event, project
+from bennu_qserver.owners import About
 from bennu_qserver.reconcile.cells import canonical_json, is_same
 from bennu_qserver.reconcile.part import Part
 from bennu_qserver.tables import StoredTable
@@ -17,6 +18,13 @@ from bennu_qserver.values import mended_text
 
 Key = tuple[object, ...]
 _NAMED = re.compile(r"\{(\w+)\}")
+
+
+def merged(column: Column, before: Value, said: Value) -> Value:
+    """What a column of a shared table becomes; any other one becomes what is said."""
+    if column.merge not in (MAX, MIN) or before is None or said is None:
+        return before if column.merge in (MAX, MIN) and said is None else said
+    return (max if column.merge == MAX else min)(before, said)  # type: ignore[type-var]  # both are of the column's type
 
 
 class TooMany(Exception):
@@ -106,7 +114,6 @@ class ExpectedRows:
 
     def take(self, event: Event) -> str | None:
         """Apply an event; what is at fault with it, if anything: then nothing of it is applied.  Raises `TooMany`."""
-        self._partition = event.meta.partition
         self._before.clear()
         try:
             project(event, self)
@@ -117,6 +124,10 @@ class ExpectedRows:
         if self._count > self._most:
             raise TooMany
         return None
+
+    def begin(self, event: About) -> None:
+        """It is this event's turn."""
+        self.seq, self._partition = event.meta.seq, event.meta.partition
 
     # --- `bennu.domain.Rows`
 
@@ -220,7 +231,7 @@ class ExpectedRows:
         for name, value in values.items():
             place = table.place(name)
             if row is not None:
-                row.values[place] = value
+                row.values[place] = merged(table.table.columns[name], row.values[place], value)
 
     def _remember(self, table: ExpectedTable, key: Key) -> None:
         row = table.rows.get(key)
