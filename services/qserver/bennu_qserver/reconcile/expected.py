@@ -17,7 +17,7 @@ from bennu_qserver.tables import StoredTable
 from bennu_qserver.values import mended_text
 
 Key = tuple[object, ...]
-_NAMED = re.compile(r"\{(\w+)\}")
+_NAMED = re.compile(r"\{\s*(\w+)[^{}]*\}")
 
 
 def merged(column: Column, before: Value, said: Value) -> Value:
