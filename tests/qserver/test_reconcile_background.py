@@ -52,7 +52,7 @@ async def checking(log: Log, dsn: str) -> AsyncIterator[tuple[Metrics, Readiness
     """It runs inside the block."""
     metrics, readiness = Metrics(), Readiness()
     async with open_database(dsn, name="background", metrics=metrics, readiness=readiness) as database:
-        means = Means(log, database, 2, Share(50, give_way), metrics)
+        means = Means(log, database, 2, Share(90, give_way), metrics)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(Background(lambda: compile_projections(LEDGER), means, readiness).run())
             yield metrics, readiness
@@ -64,7 +64,7 @@ async def checked(dsn: str) -> AsyncIterator[Checked]:
     """A bank of two partitions."""
     world = World(MemoryLog(MemoryBroker()), dsn, seed=11, partitions=2)
     await world.create()
-    await world.write(60)
+    await world.write(20)
     async with looping(world.log, dsn, partitions=2), checking(world.log, dsn) as (metrics, readiness):
         await world.shown()
         yield Checked(world, metrics, readiness)
@@ -73,7 +73,7 @@ async def checked(dsn: str) -> AsyncIterator[Checked]:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "RECONCILE_REST_S", 0.01)
-    monkeypatch.setattr(background, "RECONCILE_ROWS", 60)  # so several parts
+    monkeypatch.setattr(background, "RECONCILE_ROWS", 50)  # so several parts
 
 
 async def finds(dsn: str) -> None:

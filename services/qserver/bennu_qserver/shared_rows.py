@@ -13,6 +13,7 @@ from bennu_qserver.owners import Turn
 from bennu_qserver.statements import Kind, Shape
 from bennu_qserver.table_rows import getter, mended_key
 from bennu_qserver.tables import StoredTable
+from bennu_qserver.values import mended_text
 
 
 class SharedRows:
@@ -30,7 +31,9 @@ class SharedRows:
         """See `bennu.domain.Rows`."""
         row = self._row(key, values, SUM, unlike=True)
         self._say(values)
-        for name, value in values.items():
+        for name, said in values.items():
+            # Mended before it is compared: else it would matter whether this is done here or in Postgres.
+            value = mended_text(said) if isinstance(said, str) else said
             there = row.get(name)
             if value is not None and (there is None or self._wins(name, value, there)):
                 row[name] = value

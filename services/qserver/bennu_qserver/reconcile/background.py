@@ -63,6 +63,11 @@ class Shown:
             "What the last look at each row found not to be as the journal says.",
             **labels,
         )
+        self._not_compared = metrics.gauge(
+            "bennu_reconcile_tables_not_compared",
+            "Tables of which nobody can say what they must hold, such as those that plain SQL changes.",
+            **labels,
+        )
         self._stopped = metrics.gauge("bennu_reconcile_stopped", "1: nothing can be compared.", **labels)
         self._age = metrics.gauge(
             "bennu_reconcile_whole_age_seconds",
@@ -79,6 +84,7 @@ class Shown:
         elif self._whole_s is None:
             self._whole_s = time.time()
         self._differences.set(max(done.differences, done.whole_differences))
+        self._not_compared.set(len(done.not_compared))
         self._stopped.set(0)
 
     def stopped(self) -> None:
@@ -89,6 +95,7 @@ class Shown:
         """It is another process's now."""
         self._whole_s = None
         self._differences.set(0)
+        self._not_compared.set(0)
         self._stopped.set(0)
 
     def _age_s(self) -> float:
@@ -115,6 +122,7 @@ class Background:
         self._shown: dict[str, Shown] = {}
         self._problems: dict[str, str] = {}
         self._found: dict[str, list[str]] = {}
+        self._left_out: dict[str, list[str]] = {}
         self._is_shown = False
 
     async def run(self) -> NoReturn:
@@ -193,7 +201,7 @@ class Background:
             number += 1
             first += [difference.what] * (len(first) < RECONCILE_FIRST)
         rows = under_way.rows + compared.found.size
-        return Pass(generation, under_way.part + 1, under_way.parts, rows, number, first)
+        return Pass(generation, under_way.part + 1, under_way.parts, rows, number, first, compared.not_compared)
 
     def _say(self, projection: str, done: Pass, *, known: int) -> None:
         if done.differences > known:
@@ -207,7 +215,12 @@ class Background:
             self._found[projection] = list(done.first)
         elif done.part == done.parts and not done.differences:
             self._found.pop(projection, None)
-        if self._found or self._is_shown:  # beside readiness: what is wrong is no reason to send nobody here
+        self._left_out.pop(projection, None)
+        if done.not_compared:
+            self._left_out[projection] = list(done.not_compared)
+        if (
+            self._found or self._left_out or self._is_shown
+        ):  # beside readiness: what is wrong is no reason to send nobody here
             self._is_shown = True
             self._readiness.met(READY)
-            self._readiness.show(READY, {"differences": self._found})
+            self._readiness.show(READY, {"differences": self._found, "not_compared": self._left_out})

@@ -6,7 +6,7 @@ The snapshot is taken first and let go at once, so that no transaction stays ope
 whatever is projected, switched or dropped meanwhile changes nothing in what is compared.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from bennu.log.port import Log
@@ -28,8 +28,8 @@ class Compared(NamedTuple):
     events: int
     expected: int
     """Rows."""
-    not_compared: Mapping[str, str]
-    """Tables, and why."""
+    not_compared: Sequence[str]
+    """Tables of which a fold can't say what they must hold, in words."""
     differences: Iterator[Difference | None]
     """None: a good moment to let others have a turn."""
 
@@ -40,11 +40,18 @@ async def compare(run: Run, log: Log, wanted: Wanted, *, turn: Turn) -> Compared
     Raises `CannotCompare`, `TooMany` where more rows are met than wanted, and the errors of log and journal.
     """
     found = await run(lambda connection: look(connection, wanted))
-    rows = ExpectedRows(found.compiled.tables, wanted.part, most=wanted.most)
+    rows = ExpectedRows(
+        found.compiled.tables,
+        wanted.part,
+        most=wanted.most,
+        since_us=found.since_us,
+        statements=found.compiled.changed_by_sql,
+    )
     replay = Replay(log, found, rows, turn=turn)
     await replay.run()
     expected = sum(len(table.rows) for table in rows.tables.values())
-    return Compared(found, replay.events, expected, rows.not_compared, _all(replay, rows, found))
+    not_compared = [f"table {name}: {why}" for name, why in rows.not_compared.items()]
+    return Compared(found, replay.events, expected, not_compared, _all(replay, rows, found))
 
 
 def _all(replay: Replay, rows: ExpectedRows, found: Found) -> Iterator[Difference | None]:

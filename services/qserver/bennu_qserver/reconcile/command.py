@@ -109,4 +109,6 @@ async def _own(dsn: str, app: str, *, as_json: bool) -> int:
         typer.echo(json.dumps(row) if as_json else status.words(row))
     if not rows:
         typer.echo("QServer has compared nothing yet", err=True)
-    return EXIT_DIFFERENT if any(map(status.found, rows)) else 0 if rows else EXIT_NOT_COMPARED
+    if any(map(status.found, rows)):
+        return EXIT_DIFFERENT
+    return 0 if rows and all(map(status.is_whole, rows)) else EXIT_NOT_COMPARED

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from bennu.domain import TIMESTAMP
 from bennu.domain.projection import Value
 from bennu_qserver.reconcile.cells import is_same
-from bennu_qserver.reconcile.expected import ExpectedRows, ExpectedTable, Row
+from bennu_qserver.reconcile.expected import ExpectedRows
+from bennu_qserver.reconcile.expected_table import ExpectedTable, Row
 from bennu_qserver.reconcile.found import Found, FoundRow
 
 MISSING, EXTRA, DIFFERS, COMPUTED = "missing", "extra", "differs", "computed"

@@ -15,9 +15,11 @@ from bennu_qserver.database import Connection
 from bennu_qserver.dead_letters import Stood
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
 from bennu_qserver.generations import Key
-from bennu_qserver.reconcile.expected import Key as RowKey
-from bennu_qserver.reconcile.expected import TooMany, hashed
+from bennu_qserver.reconcile.expected import TooMany
+from bennu_qserver.reconcile.expected_table import Key as RowKey
+from bennu_qserver.reconcile.expected_table import hashed
 from bennu_qserver.reconcile.part import MICROSECONDS, Part
+from bennu_qserver.statements import kept_since
 from bennu_qserver.tables import StoredTable, quoted
 
 PREFETCH = 200
@@ -54,7 +56,9 @@ class Found(NamedTuple):
     positions: dict[int, Position]
     letters: dict[int, list[Stood]]
     rows: dict[str, dict[RowKey, FoundRow]]
-    """By table; a table that is not as declared is not here."""
+    """By table; one that is not as declared, or is changed by plain SQL, is not here."""
+    since_us: dict[str, int]
+    """Of tables that keep their rows for some time: no older ones are compared, since any of them may be there."""
     tables_differ: dict[str, str]
     """Those, each with what is wrong."""
 
@@ -89,23 +93,29 @@ async def look(connection: Connection, wanted: Wanted) -> Found:
             )
     where = {number: stands[number][0] if number in stands else Position(compiled.topic(number)) for number in numbers}
     letters = {number: await dead_letters.stand(connection, positions.Place(*place, number)) for number in numbers}
-    rows, differ, room = dict[str, dict[RowKey, FoundRow]](), dict[str, str](), wanted.most
+    rows, since, differ, room = dict[str, dict[RowKey, FoundRow]](), dict[str, int](), dict[str, str](), wanted.most
+    by_sql = set(compiled.changed_by_sql.values())
     for table in compiled.tables:
+        name = table.declared.name
         if told := await schema.differences_of(connection, table):
-            differ[table.declared.name] = "; ".join(told)
-            continue
-        rows[table.declared.name] = await _rows(connection, table, wanted.part, most=room)
-        room -= len(rows[table.declared.name])
-    return Found(compiled, where, letters, rows, differ)
+            differ[name] = "; ".join(told)
+        elif name not in by_sql:
+            if (since_us := await _since_us(connection, table)) is not None:
+                since[name] = since_us
+            rows[name] = await _rows(connection, table, _condition(table, wanted.part, since_us), most=room)
+            room -= len(rows[name])
+    return Found(compiled, where, letters, rows, since, differ)
 
 
 async def count(connection: Connection, wanted: Wanted) -> int:
     """How many rows there are now.  Raises `CannotCompare`."""
     compiled = await _begin(connection, wanted)
-    total = 0
+    total, by_sql = 0, set(compiled.changed_by_sql.values())
     for table in compiled.tables:
-        if not await schema.differences_of(connection, table):
-            total += await connection.fetchval(f"SELECT count(*) FROM {table.sql}", timeout=READ_TIMEOUT_S)  # noqa: S608 - checked names
+        if table.declared.name not in by_sql and not await schema.differences_of(connection, table):
+            condition = _condition(table, Part(), await _since_us(connection, table))
+            sql = f"SELECT count(*) FROM {table.sql} WHERE {condition}"  # noqa: S608 - checked names
+            total += await connection.fetchval(sql, timeout=READ_TIMEOUT_S)
     return total
 
 
@@ -127,12 +137,30 @@ async def _begin(connection: Connection, wanted: Wanted) -> CompiledProjection:
     raise CannotCompare(f"{declared.name}: it has no {which} in this database")
 
 
-async def _rows(connection: Connection, table: StoredTable, part: Part, *, most: int) -> dict[RowKey, FoundRow]:
+async def _since_us(connection: Connection, table: StoredTable) -> int | None:
+    """From when on all rows are kept; None: always.  The lock keeps what is of that time from being dropped now."""
+    by_time = table.declared.by_time
+    if by_time is None or not by_time.keep_days:
+        return None
+    await connection.execute(f"LOCK TABLE ONLY {table.sql} IN ACCESS SHARE MODE")
+    since_us: int = await connection.fetchval(f"SELECT {MICROSECONDS.format(kept_since(by_time, 'clock_timestamp()'))}")
+    return since_us
+
+
+def _condition(table: StoredTable, part: Part, since_us: int | None) -> str:
+    condition = part.condition(table)
+    if since_us is None or table.declared.by_time is None:
+        return condition
+    since = f"'epoch'::timestamptz + {since_us // 1_000_000} * interval '1 second'"  # days and months begin with one
+    return f"{condition} AND {quoted(table.declared.by_time.column)} >= {since}"
+
+
+async def _rows(connection: Connection, table: StoredTable, condition: str, *, most: int) -> dict[RowKey, FoundRow]:
     names = [name for name in table.columns if name not in table.key and name not in table.computed]
     columns = [_shown(table.columns[name]) for name in (*table.key, *names)]
     computed = [table.columns[name] for name in sorted(table.computed)]
     columns += [f"({quoted(c.name)} IS NOT DISTINCT FROM ({c.formula}))" for c in computed]
-    sql = f"SELECT {', '.join(columns)} FROM {table.sql} WHERE {part.condition(table)}"  # noqa: S608 - checked names
+    sql = f"SELECT {', '.join(columns)} FROM {table.sql} WHERE {condition}"  # noqa: S608 - checked names
     keys, others = len(table.key), len(table.key) + len(names)
     rows: dict[RowKey, FoundRow] = {}
     async for record in connection.cursor(sql, prefetch=PREFETCH, timeout=READ_TIMEOUT_S):

@@ -65,7 +65,7 @@ class Report:
     def table(self, table: Table) -> None:
         """See `tables.Shows`."""
         self._tables.append(table)
-        self._tables_left_out += [f"table {name}: rules change it by plain SQL" for name in table.not_compared]
+        self._tables_left_out += table.not_compared
 
     def memory(self, found: MemoryTable) -> None:
         """So was this partition's memory."""

@@ -8,19 +8,19 @@ from typing import NamedTuple
 from bennu_qserver.database import Connection
 
 _READ = """
-SELECT generation, part, parts, rows, differences, first_differences, whole_differences,
+SELECT generation, part, parts, rows, differences, first_differences, not_compared, whole_differences,
     extract(epoch FROM now() - whole_at)::float8 AS whole_age_s
 FROM bennu.reconciled WHERE app = $1 AND projection = $2
 """
 _ALL = "SELECT r.* FROM bennu.reconciled r WHERE app = $1 ORDER BY projection"
 _WRITE = """
 INSERT INTO bennu.reconciled AS r (
-    app, projection, generation, part, parts, rows, differences, first_differences, began_at, looked_at
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, now(), now())
+    app, projection, generation, part, parts, rows, differences, first_differences, not_compared, began_at, looked_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9::text::jsonb, now(), now())
 ON CONFLICT (app, projection) DO UPDATE SET
     generation = excluded.generation, part = excluded.part, parts = excluded.parts, rows = excluded.rows,
     differences = excluded.differences, first_differences = excluded.first_differences, looked_at = now(),
-    began_at = CASE WHEN $9 THEN now() ELSE r.began_at END,
+    not_compared = excluded.not_compared, began_at = CASE WHEN $10 THEN now() ELSE r.began_at END,
     whole_at = CASE WHEN r.generation = excluded.generation THEN r.whole_at END,
     whole_rows = CASE WHEN r.generation = excluded.generation THEN r.whole_rows END,
     whole_differences = CASE WHEN r.generation = excluded.generation THEN r.whole_differences END,
@@ -34,8 +34,9 @@ WHERE app = $1 AND projection = $2
 """
 _PROBLEM = """
 INSERT INTO bennu.reconciled AS r (
-    app, projection, generation, part, parts, rows, differences, first_differences, began_at, looked_at, problem
-) VALUES ($1, $2, 0, 0, 1, 0, 0, '[]', now(), now(), $3)
+    app, projection, generation, part, parts, rows, differences, first_differences, not_compared, began_at, looked_at,
+    problem
+) VALUES ($1, $2, 0, 0, 1, 0, 0, '[]', '[]', now(), now(), $3)
 ON CONFLICT (app, projection) DO UPDATE SET looked_at = now(), problem = excluded.problem
 """
 
@@ -54,6 +55,8 @@ class Pass(NamedTuple):
     rows: int = 0
     differences: int = 0
     first: Sequence[str] = ()
+    not_compared: Sequence[str] = ()
+    """Tables of which nobody can say what they must hold, and why."""
     whole_differences: int = 0
     """What the last pass that has ended found."""
     whole_age_s: float | None = None
@@ -65,15 +68,16 @@ async def read(connection: Connection, place: Place) -> Pass | None:
     row = await connection.fetchrow(_READ, *place)
     if row is None:
         return None
-    first = json.loads(row["first_differences"])
+    first, not_compared = json.loads(row["first_differences"]), json.loads(row["not_compared"])
     counts = (row["generation"], row["part"], row["parts"], row["rows"], row["differences"])
-    return Pass(*counts, first, row["whole_differences"] or 0, row["whole_age_s"])
+    return Pass(*counts, first, not_compared, row["whole_differences"] or 0, row["whole_age_s"])
 
 
 async def write(connection: Connection, place: Place, done: Pass) -> None:
     """It has come so far."""
     counts = (done.generation, done.part, done.parts, done.rows, done.differences)
-    await connection.execute(_WRITE, *place, *counts, json.dumps(list(done.first)), done.part <= 1)
+    lists = (json.dumps(list(done.first)), json.dumps(list(done.not_compared)))
+    await connection.execute(_WRITE, *place, *counts, *lists, done.part <= 1)
     if done.part == done.parts:
         await connection.execute(_WHOLE, *place)
 
@@ -89,7 +93,7 @@ async def shown(connection: Connection, app: str) -> list[Mapping[str, object]]:
 
 
 def _plain(row: dict[str, object]) -> dict[str, object]:
-    for name in ("first_differences", "whole_first"):
+    for name in ("first_differences", "whole_first", "not_compared"):
         row[name] = json.loads(str(row[name])) if row[name] else []
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
@@ -97,6 +101,11 @@ def _plain(row: dict[str, object]) -> dict[str, object]:
 def found(row: Mapping[str, object]) -> int:
     """How many differences the last look at each part of the rows has found."""
     return max(int(str(row["differences"])), int(str(row["whole_differences"] or 0)))
+
+
+def is_whole(row: Mapping[str, object]) -> bool:
+    """Whether all rows of all tables have been compared."""
+    return bool(row["whole_at"]) and not row["not_compared"] and not row["problem"]
 
 
 def words(row: Mapping[str, object]) -> str:
@@ -107,5 +116,7 @@ def words(row: Mapping[str, object]) -> str:
         f"{row['projection']}, generation {row['generation']}: {found(row)} differences; rows were compared: {whole}; "
         f"since {row['began_at']} {row['rows']}, in {row['part']} of {row['parts']} parts"
     )
+    left_out = row["not_compared"]
     told = [*(first if isinstance(first, list) else ()), *([row["problem"]] if row["problem"] else ())]
+    told += [f"not compared: {what}" for what in (left_out if isinstance(left_out, list) else ())]
     return "\n    ".join([said, *map(str, told)])

@@ -47,7 +47,7 @@ class Table(NamedTuple):
     parked: int
     differences: int
     not_compared: tuple[str, ...]
-    """Tables of which a fold can't say what they must hold."""
+    """Tables of which a fold can't say what they must hold, in words."""
     positions: tuple[str, ...]
     """Of the last part that was compared."""
 

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("rows", sa.BigInteger, nullable=False, comment="compared in this pass so far"),
         sa.Column("differences", sa.BigInteger, nullable=False, comment="found in this pass so far"),
         sa.Column("first_differences", JSONB, nullable=False, comment="the first ones of them, in words"),
+        sa.Column("not_compared", JSONB, nullable=False, comment="tables that can't be compared, and why"),
         sa.Column("began_at", sa.DateTime(timezone=True), nullable=False, comment="when this pass began"),
         sa.Column("looked_at", sa.DateTime(timezone=True), nullable=False, comment="when this was written"),
         sa.Column("whole_at", sa.DateTime(timezone=True), comment=f"{whole}; NULL: never"),
