@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bennu.domain import App
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.log.port import Log
 from bennu.ops.metrics import Metrics
@@ -16,7 +17,9 @@ from bennu_qserver.database import open_database
 from bennu_qserver.dispatch import compile_projections
 from bennu_qserver.reconcile import background, session, status
 from bennu_qserver.reconcile.background import Background, Means, Share
+from tests.qserver.letters import Letters
 from tests.qserver.loops import LEDGER, looping
+from tests.qserver.poison import deposited
 from tests.qserver.serving import World, connected, until
 
 pytestmark = pytest.mark.real
@@ -48,13 +51,13 @@ class Checked(NamedTuple):
 
 
 @asynccontextmanager
-async def checking(log: Log, dsn: str) -> AsyncIterator[tuple[Metrics, Readiness]]:
+async def checking(log: Log, dsn: str, app: App = LEDGER) -> AsyncIterator[tuple[Metrics, Readiness]]:
     """It runs inside the block."""
     metrics, readiness = Metrics(), Readiness()
     async with open_database(dsn, name="background", metrics=metrics, readiness=readiness) as database:
         means = Means(log, database, 2, Share(90, give_way), metrics)
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(Background(lambda: compile_projections(LEDGER), means, readiness).run())
+            task = group.create_task(Background(lambda: compile_projections(app), means, readiness).run())
             yield metrics, readiness
             task.cancel()
 
@@ -139,3 +142,32 @@ async def declared_otherwise(dsn: str) -> None:
 def test_what_cannot_be_compared_is_told_and_ends_nothing(database: str) -> None:
     """A metric, and a row that says why."""
     asyncio.run(declared_otherwise(database))
+
+
+async def left_out(dsn: str) -> None:
+    """A table that plain SQL changes, beside others."""
+    world = Letters(dsn, partitions=2)
+    await world.create()
+    await world.say(deposited("a"), deposited("b"))
+    async with connected(dsn) as connection, checking(world.log, dsn, world.app) as (metrics, readiness):
+        async with world.looping():
+            await world.settled(connection)
+        await until(lambda: connection.fetchval("SELECT max(whole_rows) >= 7 FROM bennu.reconciled"))
+        await connection.execute("UPDATE bank.cells_g1 SET note = 'odd'")
+        whole_at = await connection.fetchval("SELECT max(whole_at) FROM bennu.reconciled")
+        await until(lambda: connection.fetchval("SELECT max(began_at) > $1 FROM bennu.reconciled", whole_at))
+        await until(lambda: connection.fetchval("SELECT max(whole_at) > $1 FROM bennu.reconciled", whole_at))
+        labels = {"app": "bank", "projection": "cells"}
+        assert metrics.registry.get_sample_value("bennu_reconcile_tables_not_compared", labels) == 1
+        assert metrics.registry.get_sample_value("bennu_reconcile_differences", labels) == 0
+        assert metrics.registry.get_sample_value("bennu_reconcile_stopped", labels) == 0
+        assert readiness.ready
+        assert "table cells: rules change it by plain SQL" in str(readiness.report())
+        (row,) = await status.shown(connection, "bank")
+        assert status.words(row).endswith("not compared: table cells: rules change it by plain SQL")
+        assert not status.is_whole(row)
+
+
+def test_a_table_that_plain_sql_changes_is_said_not_to_be_compared(database: str) -> None:
+    """By metric, readiness and status: nobody takes it for equal."""
+    asyncio.run(left_out(database))

@@ -8,10 +8,9 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from bennu.errors import BadSettings, Unavailable
-from bennu.ops.postgres import AWAY, MISTAKEN, check_ports
+from bennu.ops.postgres import AWAY, MISTAKEN, Servers
 from bennu_qserver import schema
-from bennu_qserver.database import Connection, refusal
-from bennu_qserver.limits import CONNECT_TIMEOUT_S
+from bennu_qserver.database import Connection, opening, refusal
 from bennu_qserver.reconcile.found import GONE, CannotCompare
 
 T = TypeVar("T")
@@ -50,10 +49,8 @@ async def session(dsn: str) -> AsyncIterator[Session]:
     """Raises as `Session.run` does, and `CannotCompare` where Bennu's own tables are another version's."""
     if not dsn:
         raise BadSettings("postgres is missing: set BENNU_POSTGRES or BENNU_POSTGRES_FILE")
-    check_ports(dsn)
-    settings = {"application_name": "bennu reconcile", "jit": "off"}
     try:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+        connection = await Servers(dsn).connect_anyhow(opening("reconcile"))
     except MISTAKEN as error:
         raise BadSettings(f"postgres: {error}") from error
     except AWAY as error:
