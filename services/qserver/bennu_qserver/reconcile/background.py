@@ -132,6 +132,8 @@ class Background:
             leads = {declared.name: declared for declared in self._leads()}
             for name in self._shown.keys() - leads.keys():
                 self._shown.pop(name).ended()
+                self._found.pop(name, None)
+                self._left_out.pop(name, None)
             for declared in leads.values():
                 await self._look(declared)
 
@@ -169,7 +171,7 @@ class Background:
         try:
             compared = await compare(run, self._means.log, wanted, turn=self._means.turn)
         except TooMany:
-            done = Pass(under_way.generation, 0, under_way.parts * 2)
+            done = Pass(under_way.generation, 0, under_way.parts * 2, not_compared=under_way.not_compared)
         else:
             done = await self._done(under_way, compared)
             shown.rows.inc(compared.found.size)
@@ -186,7 +188,7 @@ class Background:
             return found
         wanted = Wanted(declared, None, self._means.partitions)
         rows = await run(lambda connection: count(connection, wanted))
-        return Pass(0, 0, len(parts_for(rows, RECONCILE_ROWS)))
+        return Pass(0, 0, len(parts_for(rows, RECONCILE_ROWS)), not_compared=found.not_compared if found else ())
 
     async def _done(self, under_way: Pass, compared: Compared) -> Pass:
         """The pass with one part more; begun anew where another generation is live by now."""
