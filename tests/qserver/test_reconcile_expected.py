@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
-from bennu.domain import BIGINT, JSONB, MAX, MIN, SUM, TEXT, TIMESTAMP, Column, EventMeta, Table
+from bennu.domain import BIGINT, JSONB, MAX, MIN, SUM, TEXT, TIMESTAMP, Column, EventMeta, Rows, Table
 from bennu.domain.projection import ByTime, Value
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.events import AggregateKey, Event, Handler
@@ -18,6 +18,7 @@ from bennu_qserver.reconcile.part import Part
 from bennu_qserver.rows import RowChanges
 from bennu_qserver.statements import Statement
 from bennu_qserver.tables import StoredTable
+from tests.qserver import test_rows
 
 NAME, SUM_, NOTE = Column("name", TEXT), Column("sum", BIGINT), Column("note", TEXT, nullable=True)
 THINGS = Table(
@@ -169,6 +170,23 @@ def failing(change: Callable[[], None]) -> None:
     """At fault after this."""
     change()
     raise ValueError
+
+
+class WithoutSql(test_rows.Changing):
+    """What a fold can be asked for."""
+
+    def _call(self, rows: Rows, name: str) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fold_has_the_rows_that_are_written(seed: int) -> None:
+    """The same random changes, and the same model, as the writer is held to."""
+    changing, rows = WithoutSql(Random(seed)), ExpectedRows([test_rows.STORED], Part(), most=100)
+    names = list(rows.tables["things"].places)
+    for _ in range(200):
+        changing.change(rows)
+        assert {key: dict(zip(names, row, strict=True)) for key, row in shown(rows).items()} == changing.model
 
 
 REFUSED: dict[str, Change] = {

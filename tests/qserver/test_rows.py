@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
+from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Rows, Table
 from bennu.domain.plain_sql import parsed
 from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.executing import execute
@@ -57,7 +57,7 @@ class Changing:
         self.random = random
         self.model: Model = {}
 
-    def change(self, rows: RowChanges) -> None:
+    def change(self, rows: Rows) -> None:
         """One change that a projection may make."""
         place = (self.random.choice("ab"), self.random.randrange(3))
         key: Row = dict(zip(TABLE.key, place, strict=True))
@@ -87,7 +87,7 @@ class Changing:
             case "sql" if self.random.random() < 0.5:
                 self._call(rows, place[0])
 
-    def _look(self, rows: RowChanges, name: str) -> None:
+    def _look(self, rows: Rows, name: str) -> None:
         """For rows of one owner by other columns, of which some may be NULL, and some are set."""
         where: Row = {"name": name} | {
             column: self.random.choice(values)
@@ -109,13 +109,13 @@ class Changing:
             for key in found:
                 self.model[key] = self.model[key] | values
 
-    def _call(self, rows: RowChanges, name: str) -> None:
+    def _call(self, rows: Rows, name: str) -> None:
         rows.sql(COUNT, name, name)
         for key, row in self.model.items():
             if key[0] == name and row["flag"]:
                 self.model[key] = row | {"maybe": (row["maybe"] or 0) + 1, "note": name}
 
-    def _increment(self, rows: RowChanges, key: Row, place: tuple[str, int]) -> None:
+    def _increment(self, rows: Rows, key: Row, place: tuple[str, int]) -> None:
         amounts = {name: self.random.randrange(-5, 5) for name in ("amount", "maybe") if self.random.random() < 0.6}
         rows.increment("things", key, **amounts)
         row = dict(self.model.get(place, NEW_ROW))
