@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -12,6 +13,7 @@ from bennu.domain import BIGINT, JSONB, MAX, MIN, SUM, TEXT, TIMESTAMP, Column, 
 from bennu.domain.projection import ByTime, Value
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.events import AggregateKey, Event, Handler
+from bennu_qserver.reconcile import expected_table
 from bennu_qserver.reconcile.cells import is_same
 from bennu_qserver.reconcile.expected import NONE, ExpectedRows
 from bennu_qserver.reconcile.part import Part
@@ -170,6 +172,22 @@ def failing(change: Callable[[], None]) -> None:
     """At fault after this."""
     change()
     raise ValueError
+
+
+def test_a_search_looks_at_no_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else so many rows with so many searches would take a day."""
+    look = Mock(side_effect=expected_table._looks_like)
+    monkeypatch.setattr(expected_table, "_looks_like", look)
+    rows = expected()
+    for no in range(200):
+
+        def rule(no: int = no) -> None:
+            rows.append("things", name="a", no=no, note=f"note {no}")
+            rows.update_where("things", {"name": "a", "note": f"note {no}"}, sum=no)
+
+        assert applied(rows, no, rule) is None
+    assert [row[0] for row in shown(rows).values()] == list(range(200))
+    assert 0 < look.call_count < 200 * 10
 
 
 class WithoutSql(test_rows.Changing):
