@@ -33,6 +33,9 @@ PROGRAMS = {
         "bennu.archive", "Copy all records of an app to a folder, for ever; `bennu archive verify` checks one."
     ),
     "snapshot-sagas": Program("bennu_saga.snapshot", "As `snapshot`, of an app's sagas."),
+    "reconcile": Program(
+        "bennu_qserver.reconcile", "Compare tables, and CServer's memory, with the journals; print every difference."
+    ),
     "explore": Program(
         "bennu.explore",
         "Let a saga live through every order of events with faults: `bennu explore bank.app:app Transfer`.",

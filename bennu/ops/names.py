@@ -23,7 +23,7 @@ SHARED = frozenset(
 OWN: dict[str, frozenset[str]] = {
     "archiver": frozenset({"once", "segment_age_s", "segment_bytes"}),
     "cserver": frozenset({"advertise", "grpc", "postgres", "snapshot_every_s", "window_age_ms", "window_count"}),
-    "qserver": frozenset({"postgres"}),
+    "qserver": frozenset({"postgres", "reconcile_cpu_percent"}),
     "saga": frozenset({"admin", "admin_advertise", "postgres", "snapshot_every_s"}),
 }
 

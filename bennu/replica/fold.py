@@ -155,6 +155,10 @@ class AggregateFold:
             states.clear()
         return digest_of(self.form, self._covered) if self._covered else b""
 
+    def touched(self) -> Iterator[tuple[int, str, State]]:
+        """Since the last digest: number of the kind, key, and the state as it is now."""
+        return ((kind, *one) for kind, states in enumerate(self._touched) for one in states.items())
+
     def covered(self) -> list[str]:
         """Kind and key of what the last digest covers."""
         return [f"{one.kind} {key}" for one in self._covered for key in one.keys]

@@ -29,6 +29,7 @@ CELLS = Table(
         Column("fresh", BIGINT, comment="lines that are new, counted now and then"),
     ),
 )
+PURSES = Table("purses", key=("account",), columns=CELLS.columns[:4], comment="cells as no plain SQL changes them")
 LINES = Table(
     "lines",
     key=("account", "seq"),
@@ -62,7 +63,7 @@ class Cells(Projection):
     """Shows deposits, whose transfer says what is wrong with them; nothing about freezing is of interest."""
 
     name = "cells"
-    tables = (CELLS, STEPS, LINES, TOTALS)
+    tables = (CELLS, PURSES, STEPS, LINES, TOTALS)
     statements = (COUNT, STEAL, DIVIDE)
     mended: frozenset[str] = frozenset()
 
@@ -73,8 +74,9 @@ class Cells(Projection):
         rows.append("steps", partition=meta.partition, seq=meta.seq, account=event.account)
         show_line(event, rows, meta)
         show_total(event, rows)
-        rows.increment("cells", cell, total=event.amount_minor)
-        rows.upsert("cells", cell, note=f"{meta.seq} by {meta.actor} for {meta.command_id} at {meta.recorded_at_us}")
+        for table in ("cells", "purses"):
+            rows.increment(table, cell, total=event.amount_minor)
+            rows.upsert(table, cell, note=f"{meta.seq} by {meta.actor} for {meta.command_id} at {meta.recorded_at_us}")
         if event.amount_minor % 4 == 0:
             rows.sql(COUNT, event.account)
         self._poisoned(event, rows, meta, poison=poison)
@@ -231,6 +233,7 @@ def expected(specs: Sequence[Spec]) -> Found:
     """What Postgres must hold."""
     return {
         "cells": {key: cell for spec in specs for key, cell in spec.cells.items()},
+        "purses": {key: cell[:2] for spec in specs for key, cell in spec.cells.items()},
         "steps": {(spec.partition, seq): key for spec in specs for seq, key in spec.steps.items()},
         "lines": {key: state for spec in specs for key, state in spec.lines.items()},
         "totals": totals([event for spec in specs for event in spec.applied]),
@@ -260,6 +263,9 @@ async def found(connection: "asyncpg.Connection[asyncpg.Record]") -> Found:
         "cells": {
             row["account"]: (row["total"], row["note"], row["fresh"])
             for row in await connection.fetch("SELECT * FROM bank.cells")
+        },
+        "purses": {
+            row["account"]: (row["total"], row["note"]) for row in await connection.fetch("SELECT * FROM bank.purses")
         },
         "steps": {
             (row["partition"], row["seq"]): row["account"] for row in await connection.fetch("SELECT * FROM bank.steps")

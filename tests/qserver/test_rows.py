@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bennu.domain import BIGINT, BOOLEAN, JSONB, TEXT, TIMESTAMP, Column, Table
+from bennu.domain import BIGINT, BOOLEAN, DAY, JSONB, TEXT, TIMESTAMP, Column, Rows, Table
 from bennu.domain.plain_sql import parsed
+from bennu.domain.projection import ByTime
 from bennu_qserver.errors import EventFault, ProjectionFailed
 from bennu_qserver.executing import execute
 from bennu_qserver.plain_calls import plain_calls
@@ -57,7 +58,7 @@ class Changing:
         self.random = random
         self.model: Model = {}
 
-    def change(self, rows: RowChanges) -> None:
+    def change(self, rows: Rows) -> None:
         """One change that a projection may make."""
         place = (self.random.choice("ab"), self.random.randrange(3))
         key: Row = dict(zip(TABLE.key, place, strict=True))
@@ -87,7 +88,7 @@ class Changing:
             case "sql" if self.random.random() < 0.5:
                 self._call(rows, place[0])
 
-    def _look(self, rows: RowChanges, name: str) -> None:
+    def _look(self, rows: Rows, name: str) -> None:
         """For rows of one owner by other columns, of which some may be NULL, and some are set."""
         where: Row = {"name": name} | {
             column: self.random.choice(values)
@@ -109,13 +110,13 @@ class Changing:
             for key in found:
                 self.model[key] = self.model[key] | values
 
-    def _call(self, rows: RowChanges, name: str) -> None:
+    def _call(self, rows: Rows, name: str) -> None:
         rows.sql(COUNT, name, name)
         for key, row in self.model.items():
             if key[0] == name and row["flag"]:
                 self.model[key] = row | {"maybe": (row["maybe"] or 0) + 1, "note": name}
 
-    def _increment(self, rows: RowChanges, key: Row, place: tuple[str, int]) -> None:
+    def _increment(self, rows: Rows, key: Row, place: tuple[str, int]) -> None:
         amounts = {name: self.random.randrange(-5, 5) for name in ("amount", "maybe") if self.random.random() < 0.6}
         rows.increment("things", key, **amounts)
         row = dict(self.model.get(place, NEW_ROW))
@@ -287,3 +288,37 @@ def test_a_row_is_appended_once() -> None:
     rows.upsert("things", {"name": "a", "number": 1})
     with pytest.raises(ProjectionFailed, match="appends a row that is there"):
         rows.append("things", name="a", number=1)
+
+
+def test_searches_by_what_is_computed_go_one_after_another() -> None:
+    """The first one may have changed what the second one looks for."""
+    rows = new_rows()
+    for rich, amount in ((True, 1), (False, 9)):
+        rows.update_where("things", {"name": "a", "rich": rich}, amount=amount)
+    assert len(list(rows.writes())) == 2
+
+
+BY_DAY = StoredTable(
+    "public",
+    1,
+    Table(
+        "days",
+        key=("name", "day"),
+        owner="name",
+        by_time=ByTime("day", DAY, keep_days=30),
+        columns=(Column("name", TEXT), Column("day", TIMESTAMP), Column("amount", BIGINT)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"), [("update", "key"), ("delete", "key"), ("update_where", "name"), ("delete_where", "name")]
+)
+def test_nothing_looks_for_rows_in_all_days(change: str, where: str) -> None:
+    """Postgres would lock hundreds of pieces and their indexes for it, in each transaction."""
+    rows = RowChanges({"days": Statement(BY_DAY)}, "topic-0")
+    place = {"name": "a", "day": 0} if where == "key" else {"name": "a"}
+    values = {"amount": 1} if change.startswith("update") else {}
+    with pytest.raises(ProjectionFailed, match="kept by day"):
+        getattr(rows, change)("days", place, **values)
+    rows.increment("days", {"name": "a", "day": 0}, amount=1)

@@ -64,6 +64,7 @@ async def made_twice(dsn: str) -> None:
             "bennu.positions:BASE TABLE",
             "bennu.projections:BASE TABLE",
             "bennu.qserver_version:BASE TABLE",
+            "bennu.reconciled:BASE TABLE",
             "bennu.workers:BASE TABLE",
         ]
         for table in ("bank.accounts", "bank.accounts_g1"):

@@ -103,11 +103,12 @@ class Database:
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What `work` returns, in a transaction of its own; see `persist`."""
 
-        async def attempt() -> T:
-            async with self._sessions.lend() as connection:
-                return await _in_transaction(connection, work)
+        return await self.persist(lambda: self.once(work))
 
-        return await self.persist(attempt)
+    async def once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` returns, in a transaction of its own, tried once.  Raises what asyncpg raises."""
+        async with self._sessions.lend() as connection:
+            return await _in_transaction(connection, work)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` returns; it is called again, for ever, while Postgres is away.

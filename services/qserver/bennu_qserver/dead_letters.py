@@ -70,7 +70,14 @@ FROM bennu.dead_letters d JOIN unnest($5::text[], $6::text[]) AS w(aggregate, ke
 WHERE {_PARKED} AND d.wish = 'retry' ORDER BY d.seq LIMIT $7
 """  # noqa: S608
 _APPLIED = f"""
-UPDATE bennu.dead_letters d SET state = 'applied', wish = NULL, ended_at = now() WHERE {_PARKED} AND d.seq = ANY($5)
+UPDATE bennu.dead_letters d SET state = 'applied', wish = NULL, ended_at = now(), applied_after = p.next_seq - 1
+FROM bennu.positions p
+WHERE {_PARKED} AND d.seq = ANY($5)
+AND (p.app, p.projection, p.generation, p.partition) = (d.app, d.projection, d.generation, d.partition)
+"""  # noqa: S608
+_STAND = f"""
+SELECT d.seq, d.state, d.applied_after, d.ended_at FROM bennu.dead_letters d
+WHERE {_HERE} ORDER BY d.applied_after, d.ended_at, d.seq
 """  # noqa: S608
 _FAILED = f"""
 UPDATE bennu.dead_letters d SET
@@ -87,6 +94,22 @@ class Kept(NamedTuple):
     raw: bytes
     key: AggregateKey
     meta: EventMeta
+
+
+class Stood(NamedTuple):
+    """What became of an event that was parked."""
+
+    seq: int
+    applied: bool
+    """Else no row shows it."""
+    after: int | None
+    """The last event that was projected before it was applied; None: not known, it was long ago."""
+
+
+async def stand(connection: Connection, place: Place) -> list[Stood]:
+    """All that were ever parked here, those that were applied in the order in which they were."""
+    rows = await connection.fetch(_STAND, *place)
+    return [Stood(row["seq"], row["state"] == "applied", row["applied_after"]) for row in rows]
 
 
 async def forget_others(connection: Connection, place: Place) -> None:

@@ -50,6 +50,11 @@ class CompiledProjection:
     def tables(self) -> list[StoredTable]:
         return [statement.table for statement in self.statements.values()]
 
+    @property
+    def changed_by_sql(self) -> dict[str, str]:
+        """The table that each plain statement changes."""
+        return {text: call.table for text, call in self.calls.items()}
+
     def topic(self, partition: int) -> str:
         """The journal of this partition."""
         return f"{self.app}-{self.journal}-{partition}"

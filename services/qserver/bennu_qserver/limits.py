@@ -67,6 +67,15 @@ TAKE_OVER_AFTER_S = 3.0
 
 LAG_SAMPLE_S = 1.0
 
+RECONCILE_ROWS = 25_000
+"""Of a projection, compared at once in the background: about 30 MB, and a reading of the journals for each so many."""
+RECONCILE_REST_S = 10.0
+"""Between two parts."""
+RECONCILE_WORK_MS = 2.0
+"""How long it works before it rests."""
+RECONCILE_FIRST = 5
+"""Differences that are told one by one."""
+
 assert LOOK_S * 3 <= WORKER_GONE_S, "one look may come late"
 assert STATEMENT_TIMEOUT_S < ANSWER_TIMEOUT_S
 assert STANDBY_POLL_S * 2 <= TAKE_OVER_AFTER_S, "a writer must be seen to move"

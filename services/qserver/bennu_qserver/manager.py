@@ -62,14 +62,16 @@ class Manager:
         self._worker = worker
         self._projections = {projection.name: projection for projection in projections}
         self._partitions = partitions
-        pace = Pace(self._waits_s)
-        self._means = replace(means, others=replace(means.others, give_way=pace.give_way))
+        self.give_way = Pace(self._waits_s).give_way
+        self._means = replace(means, others=replace(means.others, give_way=self.give_way))
         self._running: dict[Place, Running] = {}
         self._prepared: dict[Key, CompiledProjection | None] = {}
         """None: its tables are not as they must be."""
         self._failed: set[Place] = set()
         self._others_seen: datetime | None = None
         self._looks = 0
+        self.shown: Sequence[DeclaredProjection] = ()
+        """Those whose live generation this process leads, and can project."""
         self._chores = Chores(means.others.database, self._compiled)
         self._upkeep = Upkeep(means.others.database, self._compiled)
 
@@ -147,11 +149,16 @@ class Manager:
         self._means.live.board.wait(self._reasons(seen))
         self._chores.tend(share.leads, group)
         self._upkeep.tend([each for each in share.leads if each.key.projection not in seen.paused], group)
+        self.shown = [self._projections[each.key.projection] for each in share.leads if self._is_shown(each, seen)]
 
     def _forget_others(self, kept: Collection[Key]) -> None:
         """A number may come again, after a failover to a server that never heard of it."""
         self._prepared = {key: compiled for key, compiled in self._prepared.items() if key in kept}
         self._failed = {place for place in self._failed if place.key in kept}
+
+    def _is_shown(self, generation: Generation, seen: Seen) -> bool:
+        is_paused = generation.key.projection in seen.paused
+        return generation.state == LIVE and not is_paused and self._compiled(generation.key) is not None
 
     async def _wanted(self, share: Share) -> dict[Place, bool]:
         """The loops that can run, and whether each is live."""

@@ -23,6 +23,10 @@ INSERT INTO bennu.positions (app, projection, generation, partition, partitions,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
 """  # noqa: S608 - made of constants
 _READ = f"SELECT partitions, {', '.join(_FIELDS)} FROM bennu.positions WHERE {_KEY}"  # noqa: S608
+_ALL = f"""
+SELECT partition, partitions, {", ".join(_FIELDS)} FROM bennu.positions
+WHERE app = $1 AND projection = $2 AND generation = $3
+"""  # noqa: S608
 _MOVE = f"""
 UPDATE bennu.positions SET {", ".join(f"{name} = ${n}" for n, name in enumerate(_FIELDS, 5))}, updated_at = now()
 WHERE {_KEY} AND {" AND ".join(f"{name} = ${n}" for n, name in enumerate(_FIELDS, 12))}
@@ -90,6 +94,12 @@ async def read(connection: Connection, place: Place) -> Position:
     if row is None:
         raise GenerationGone(f"{place}: its position went with its tables")
     return _position(row)
+
+
+async def all_of(connection: Connection, key: Key) -> dict[int, tuple[Position, int]]:
+    """Of a generation: by partition the position, and of how many partitions it is one."""
+    rows = await connection.fetch(_ALL, *key)
+    return {row["partition"]: (_position(row), row["partitions"]) for row in rows}
 
 
 async def move(connection: Connection, place: Place, *, old: Position, new: Position) -> None:

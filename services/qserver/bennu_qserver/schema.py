@@ -27,7 +27,7 @@ from bennu_qserver.tables import (
 )
 
 VERSION_TABLE = "qserver_version"
-VERSION = "0004"
+VERSION = "0005"
 """The last one in `migrations/versions`."""
 
 _EXISTS = "SELECT to_regclass($1) IS NOT NULL"
@@ -179,6 +179,13 @@ async def _comment_view(connection: Connection, table: StoredTable) -> None:
 async def _execute(connection: Connection, statements: Iterable[str]) -> None:
     for statement in statements:
         await connection.execute(statement)
+
+
+async def differences_of(connection: Connection, table: StoredTable) -> list[str]:
+    """How the table that is there differs from its declaration, in words; nothing if it does not."""
+    if not await connection.fetchval(_EXISTS, table.sql):
+        return ["it is not there"]
+    return await _differences(connection, table)
 
 
 async def _differences(connection: Connection, table: StoredTable) -> list[str]:

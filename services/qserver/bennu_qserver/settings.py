@@ -11,3 +11,6 @@ class QServerSettings(ServiceSettings):
     service = "qserver"
 
     postgres: SecretStr = Field(description="URL of the database, postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    reconcile_cpu_percent: float = Field(
+        1.0, ge=0, le=50, description="of a processor, for comparing tables with the journal all the time; 0: never"
+    )

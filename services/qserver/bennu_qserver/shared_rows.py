@@ -32,7 +32,9 @@ class SharedRows:
         row = self._row(key, values, SUM, unlike=True)
         self._say(values)
         for name, said in values.items():
-            value, there = mended_text(said) if isinstance(said, str) else said, row.get(name)
+            # Mended before it is compared: else it would matter whether this is done here or in Postgres.
+            value = mended_text(said) if isinstance(said, str) else said
+            there = row.get(name)
             if value is not None and (there is None or self._wins(name, value, there)):
                 row[name] = value
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from bennu.domain import MAX, SUM, TEXT, TIMESTAMP
+from bennu.domain.projection import ByTime
 from bennu_qserver.tables import StoredTable, quoted
 
 
@@ -46,6 +47,11 @@ class Shape(NamedTuple):
         return self.key + self.sets + self.adds
 
 
+def kept_since(by_time: ByTime, now: str) -> str:
+    """The beginning of the first day or month that is kept at this time, as SQL; only where not all are."""
+    return f"date_trunc('{by_time.every}', {now} - {by_time.keep_days} * interval '24 hours', 'UTC')"
+
+
 class Statement:
     """Statements of one table, each made once."""
 
@@ -78,7 +84,7 @@ class Statement:
         by_time = self.table.declared.by_time
         if by_time is None or not by_time.keep_days:
             return ""
-        since = f"date_trunc('{by_time.every}', now() - {by_time.keep_days} * interval '24 hours', 'UTC')"
+        since = kept_since(by_time, "now()")
         return f" WHERE {self._value(by_time.column)} >= (SELECT {since})"  # a SELECT of its own is computed once
 
     def _where(self, shape: Shape) -> str:

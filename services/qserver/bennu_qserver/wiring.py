@@ -25,6 +25,8 @@ from bennu_qserver.limits import BUILDING_CHANGES, LAG_SAMPLE_S, POOL_CONNECTION
 from bennu_qserver.manager import Manager, Means
 from bennu_qserver.positions import Place
 from bennu_qserver.projection_loop import Outside
+from bennu_qserver.reconcile import background
+from bennu_qserver.reconcile.background import Background, Share
 from bennu_qserver.settings import QServerSettings
 from bennu_qserver.status import Board
 
@@ -73,6 +75,10 @@ async def _work(
         group.create_task(manager.run())
         group.create_task(means.life.watch())
         group.create_task(freshness.write_always(means.live.database))
+        if settings.reconcile_cpu_percent:
+            turn = Share(settings.reconcile_cpu_percent, manager.give_way)
+            work = background.Means(log, means.others.database, count, turn, running.metrics)
+            group.create_task(Background(lambda: manager.shown, work, running.readiness).run())
         group.create_task(_sample(log, manager, freshness, readiness=running.readiness))
 
 
