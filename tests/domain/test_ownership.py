@@ -5,9 +5,24 @@ from dataclasses import replace
 import pytest
 
 from bank.v1.events_pb2 import Deposited, TransferCompleted
-from bennu.domain import BIGINT, JSONB, MAX, MIN, SUM, TEXT, Column, EventMeta, Projection, Rows, Table, projects
+from bennu.domain import (
+    BIGINT,
+    JSONB,
+    MAX,
+    MIN,
+    SUM,
+    TEXT,
+    TIMESTAMP,
+    Column,
+    EventMeta,
+    Projection,
+    Rows,
+    Table,
+    projects,
+)
 from bennu.domain.ownership import owned_tables
 from bennu.domain.plain_sql import parsed, written_by_sql
+from bennu.domain.projection import ByTime
 from bennu.errors import BadSettings
 from bennu_qserver.dispatch import compile_projections
 from tests.qserver.loops import LEDGER, bank_with
@@ -192,3 +207,11 @@ def test_tables_that_plain_sql_changes_are_known() -> None:
     app = bank_with(showing(TABLE, "DELETE FROM {things}"))
     assert written_by_sql(app.projections[0]) == {"things"}
     assert written_by_sql(LEDGER.projections[0]) == frozenset()
+
+
+def test_plain_sql_leaves_tables_by_time_alone() -> None:
+    """Their pieces come and go, and a statement would not make the one that its rows need."""
+    at = Column("at", TIMESTAMP)
+    by_time = replace(TABLE, key=("account", "at"), columns=(*TABLE.columns, at), by_time=ByTime("at"))
+    with pytest.raises(BadSettings, match="`things` is kept by time"):
+        bank_with(showing(by_time, "DELETE FROM {things} WHERE account = $1"))
