@@ -11,13 +11,12 @@ import typer
 import uvloop
 
 from bank.drill_failover import Where, rehearse
-from benchmarks.serving import LOGS, check_log
+from benchmarks.serving import LOGS, bench_folder, check_log
 from bennu.drill.failover import Plan
 from bennu.drill.faults import FaultKind
 from bennu.drill.terminal import begin
 from bennu.errors import Unavailable
 from bennu.ops.interpreter import settle
-from bennu.stack.folders import temporary_folder
 from bennu.stack.stack import LogKind
 
 FIGURES = ("gap_p50_ms", "gap_p99_ms", "gap_max_ms", "latency_p50_ms", "latency_p99_ms", "acknowledged")
@@ -38,7 +37,7 @@ def measure(
     check_log(log)
     begin()
     settle()  # a pause of this process would be taken for a gap
-    with temporary_folder("bennu-bench-") as folder:
+    with bench_folder() as folder:
         plan = Plan(FaultKind.KILL, runs, rate, EVERY_S, SEED)
         result = uvloop.run(rehearse(plan, Where(LogKind(log), NODES, PARTITIONS, ""), folder))
     if result.problems:

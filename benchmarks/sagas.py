@@ -20,7 +20,7 @@ import uvloop
 
 from bank.v1.events_pb2 import TransferCompleted, TransferFailed
 from benchmarks.frames import funding_frames, opening_frames, transfer_frames
-from benchmarks.serving import APP, LOGS, Target, bench_folder, check_log, cpu_seconds, target
+from benchmarks.serving import APP, LOGS, Target, bench_folder, check_log, cpu_seconds, serving, target
 from benchmarks.stream import EXECUTE, StreamClient
 from bennu import log as bennu_log
 from bennu.drill.beside import beside
@@ -187,13 +187,8 @@ def _started(log: str, partitions: int) -> Iterator[Suite]:
         target(log, folder, partitions=partitions) as found,
     ):
         flags = ["--app", APP, "--log", found.url, "--partitions", str(partitions)]
-        saga = Service("saga", flags, folder, environ=clean_environ())
-        try:
-            saga.start()
-            saga.wait_serving()
+        with serving(Service("saga", flags, folder, environ=clean_environ())) as saga:
             yield Suite(found, saga, partitions)
-        finally:
-            saga.kill()
 
 
 def figures(rounds: Sequence[Round]) -> dict[str, object]:

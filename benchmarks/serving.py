@@ -1,15 +1,15 @@
 """CServers to be measured: each a real process that leads the bank, with the log it runs on."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import typer
 
 from bennu.drill.rebuilding import bennu
+from bennu.stack.folders import temporary_folder
 from bennu.stack.rocketmq import RocketMQ
 from bennu.stack.service import Service, clean_environ
 from bennu.stack.suite import SuiteSettings
@@ -41,13 +41,20 @@ def cpu_seconds(service: Service) -> float:
     return float(found.split()[1])
 
 
-@contextmanager
-def bench_folder() -> Iterator[Path]:
+def bench_folder() -> AbstractContextManager[Path]:
     """A temporary one, gone after the block."""
-    with TemporaryDirectory(prefix="bennu-bench-", ignore_cleanup_errors=True) as place:
-        folder = Path(place)
-        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
-        yield folder
+    return temporary_folder("bennu-bench-")
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[Service]:
+    """It serves, and is gone after the block."""
+    try:
+        service.start()
+        service.wait_serving()
+        yield service
+    finally:
+        service.kill()
 
 
 def check_log(name: str) -> None:
@@ -84,13 +91,8 @@ def served(name: str, url: str, folder: Path, *, partitions: int = 1) -> Iterato
     flags = ["--app", APP, "--log", url, "--grpc", "127.0.0.1:0", "--partitions", str(partitions)]
     place = folder / name
     place.mkdir(exist_ok=True)
-    service = Service("cserver", flags, place, environ=clean_environ())
-    try:
-        service.start()
-        service.wait_serving()
+    with serving(Service("cserver", flags, place, environ=clean_environ())) as service:
         yield Target(name, url, service)
-    finally:
-        service.kill()
 
 
 def make_topics(url: str, partitions: int) -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from statistics import median, quantiles
@@ -28,7 +28,7 @@ import uvloop
 
 from benchmarks.frames import deposit_frames, opening_frames
 from benchmarks.journals import TOPIC, Leader, write
-from benchmarks.serving import LOGS, bench_folder, check_log, log_url, make_topics
+from benchmarks.serving import LOGS, bench_folder, check_log, log_url, make_topics, serving
 from benchmarks.stream import EXECUTE
 from bennu import log as bennu_log
 from bennu.cli.programs import ROOT
@@ -83,11 +83,7 @@ def _leader(folder: Path, log: str) -> Iterator[Service]:
     flags = ["--app", "bank.app:app", "--log", log, "--grpc", "127.0.0.1:0"]
     place = folder / "leader"
     place.mkdir()
-    with ExitStack() as stack:
-        service = Service("cserver", flags, place, environ=clean_environ())
-        stack.callback(service.kill)
-        service.start()
-        service.wait_serving()
+    with serving(Service("cserver", flags, place, environ=clean_environ())) as service:
         yield service
 
 

@@ -10,6 +10,7 @@ import pytest
 from bennu.drill.nodes import ClusterSettings, started
 from bennu.stack.stack import LogKind
 from tests.cli.running import running
+from tests.drill.drilled import drilled
 from tests.stack.processes import alive
 
 SMALL = ("drill", "failover", "--log", "sqlite", "--rate", "60", "--partitions", "4", "--every-s", "3", "--json")
@@ -20,15 +21,7 @@ SMALL = ("drill", "failover", "--log", "sqlite", "--rate", "60", "--partitions",
 def test_all_promises_are_kept_and_nothing_is_left(folder: Path, fault: str, runs: int) -> None:
     """Exit code 0; the last line has the numbers; no process, no folder."""
     flags = ("--fault", fault, "--runs", str(runs))
-    with running(folder, *SMALL, *flags, environ={"TMPDIR": str(folder / "tmp")}) as command:
-        output = command.read_until(f"run {runs} of {runs}")
-        below = command.below()
-        output += command.lines()
-        code = command.process.wait()
-        assert (command.errors(), code) == ("", 0), output
-        assert [line for pid, line in below.items() if alive(pid)] == []
-    assert list((folder / "tmp").iterdir()) == []
-    check(json.loads(output[-1]), fault, runs)
+    check(drilled(folder, *SMALL, *flags, until=f"run {runs} of {runs}"), fault, runs)
 
 
 def check(numbers: dict[str, Any], fault: str, runs: int) -> None:

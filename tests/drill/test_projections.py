@@ -1,7 +1,6 @@
 """`bennu drill projections` on the embedded log; and what it judges by must see what is wrong."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,12 +15,11 @@ from bennu.drill.table_result import TableResult
 from bennu.drill.workload import Compared
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.log.port import Log
-from tests.cli.running import running
+from tests.drill.drilled import drilled
 from tests.journal_writer import JournalWriter
 from tests.qserver.history import Bank
 from tests.qserver.loops import looping
 from tests.qserver.serving import until
-from tests.stack.processes import alive
 
 SMALL = ("drill", "projections", "--log", "sqlite", "--rounds", "2", "--every-s", "0.5", "--qservers", "1", "--json")
 MONEY = "UPDATE bank.entries_g1 SET amount_minor = 7777 WHERE line = 0 AND seq = (SELECT min(seq) FROM bank.entries)"
@@ -39,15 +37,7 @@ END $$
 @pytest.mark.real
 def test_every_row_is_compared_and_nothing_is_left(folder: Path) -> None:
     """Exit code 0; the last line has the numbers; no process, no folder."""
-    with running(folder, *SMALL, environ={"TMPDIR": str(folder / "tmp")}) as command:
-        output = command.read_until("kill -9 of")
-        below = command.below()
-        output += command.lines()
-        code = command.process.wait()
-        assert (command.errors(), code) == ("", 0), output
-        assert [line for pid, line in below.items() if alive(pid)] == []
-    assert list((folder / "tmp").iterdir()) == []
-    numbers = json.loads(output[-1])
+    numbers = drilled(folder, *SMALL, until="kill -9 of")
     assert numbers["mismatches"] == numbers["mixed_reads"] == numbers["unbalanced_reads"] == 0
     assert (numbers["checks"], numbers["rebuilds"], numbers["problems"]) == (5, 2, [])
     assert numbers["reads"] > 0

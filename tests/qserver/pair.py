@@ -3,13 +3,13 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from bennu.stack.child import Child, Program
+from bennu.stack.folders import temporary_folder
 from bennu.stack.ports import free_port
 from bennu.stack.postgres import Postgres, PostgresServer, server_command
 from bennu.stack.unprivileged import postgres_account, reachable_install
@@ -101,19 +101,11 @@ def _copy(primary: Postgres, data: Path) -> None:
     )
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="bennu-pair-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # for root: Postgres runs as another user, who must get through
-        yield folder
-
-
 @asynccontextmanager
 async def pair() -> AsyncIterator[Pair]:
     """Both serve inside the block."""
     async with AsyncExitStack() as opened:
-        folder = opened.enter_context(_folder())
+        folder = opened.enter_context(temporary_folder("bennu-pair-"))
         primary = await opened.enter_async_context(Postgres(folder / "one"))
         data, port = folder / "two" / "cluster" / "data", free_port()
         await asyncio.to_thread(_copy, primary, data)

@@ -11,6 +11,7 @@ from asyncpg import Record
 
 from bennu.errors import BadSettings
 from bennu.replica.journal import Position
+from bennu.v1.journal_pb2 import EpochStart
 from bennu_qserver.database import Connection
 from bennu_qserver.errors import GenerationGone, PositionMoved
 from bennu_qserver.generations import Key, is_kept
@@ -117,3 +118,12 @@ async def check_partitions(connection: Connection, app: str, *, partitions: int)
     """Raise `BadSettings` when positions of this app speak of another number of partitions."""
     if other := await connection.fetchval(_PARTITIONS, app, partitions):
         raise BadSettings(f"app `{app}`: its tables hold {other} partitions, the settings say {partitions}")
+
+
+def check_start(start: EpochStart, partition: int, partitions: int, *, where: str) -> None:
+    """Raise `BadSettings` for a journal that was not written as this one of so many partitions."""
+    if (start.partition, start.partitions) != (partition, partitions):
+        raise BadSettings(
+            f"{where}: the journal is of partition {start.partition} of {start.partitions}, "
+            f"read as partition {partition} of {partitions}"
+        )

@@ -17,7 +17,6 @@ from typing import NoReturn
 
 import structlog
 
-from bennu.errors import BadSettings
 from bennu.log.port import Log, Record
 from bennu.ops.metrics import Metrics
 from bennu.replica.journal import JournalReader, Position, Verdict
@@ -30,7 +29,7 @@ from bennu_qserver.lag import NO_LAG, Lag, Waiting
 from bennu_qserver.limits import STANDBY_POLL_S, TAKE_OVER_AFTER_S, TRANSACTION_CHANGES, WISH_POLL_S
 from bennu_qserver.parked import Parked, ParkedGauges
 from bennu_qserver.pending import Pending
-from bennu_qserver.positions import Place
+from bennu_qserver.positions import Place, check_start
 from bennu_qserver.status import FOLLOWING, STANDBY, STARTING, Board, Gauges
 from bennu_qserver.writing import Writer
 
@@ -156,19 +155,11 @@ class ProjectionLoop:
         verdict, said = reader.classify(record.offset, record.body)
         where = f"{self._partition.topic}, offset {record.offset}"
         if verdict is Verdict.EPOCH and isinstance(said, EpochStart):
-            self._check_partition(said, where)
+            check_start(said, self._partition.number, self._partition.count, where=where)
         elif verdict is Verdict.BATCH and isinstance(said, EventBatch):
             self._pending.work.take(said, self._projection, partition=self._partition.number, where=where)
             self._waiting.read(record.offset, said.recorded_at_us)
         self._pending.advanced(reader.position, size=len(record.body))
-
-    def _check_partition(self, start: EpochStart, where: str) -> None:
-        ours = self._partition
-        if (start.partition, start.partitions) != (ours.number, ours.count):
-            raise BadSettings(
-                f"{where}: the journal is of partition {start.partition} of {start.partitions}, "
-                f"read as partition {ours.number} of {ours.count}"
-            )
 
     # --- writing
 

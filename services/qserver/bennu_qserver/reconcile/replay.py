@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 
-from bennu.errors import BadSettings, OffsetGone
+from bennu.errors import OffsetGone
 from bennu.log.port import Log
 from bennu.replica.history import records_between
 from bennu.replica.journal import JournalReader, Position, Verdict
@@ -16,6 +16,7 @@ from bennu.snapshots.pace import Turn
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_qserver.dead_letters import Stood
 from bennu_qserver.events import Event
+from bennu_qserver.positions import check_start
 from bennu_qserver.reconcile.differences import Difference
 from bennu_qserver.reconcile.expected import ExpectedRows
 from bennu_qserver.reconcile.found import Found
@@ -91,8 +92,7 @@ class Replay:
     ) -> None:
         await self._turn()
         if verdict is Verdict.EPOCH and isinstance(said, EpochStart):
-            if (said.partition, said.partitions) != (partition, len(self._found.positions)):
-                raise BadSettings(f"{where}: the journal is of partition {said.partition} of {said.partitions}")
+            check_start(said, partition, len(self._found.positions), where=where)
         elif verdict is Verdict.BATCH and isinstance(said, EventBatch):
             for event in self._found.compiled.events(said, partition=partition, where=where):
                 for due in letters.ordered(event):
