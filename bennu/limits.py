@@ -45,6 +45,8 @@ TURNS_BETWEEN_SLICES = 16
 """Turns of the event loop after each of those slices, at most: fewer when one of them is idle."""
 IDLE_TURN_US = 20
 """A turn as short as that was nobody's: an empty one takes 3 us, a step of a call 30 and more."""
+LONE_SLICE = 8
+"""By so much a slice is longer while nobody is served who does without."""
 CALM_FOR_US = 200_000
 """Who did no slice for so long does without; while work comes for such a one, the others rest ..."""
 LEFT_TO_OTHERS = 7.0

@@ -24,7 +24,7 @@ MEASURED = (".py", ".proto", ".sql", ".sh", ".toml", ".yaml", ".conf", "Makefile
 BROAD_EXCEPTS = {
     ("bennu/ops/run.py", "run_service"): "the supervisor: whatever ends a process is said, once",
     ("bennu/replica/fold.py", "apply"): "whatever a domain's rule raises on replay, the record is named",
-    ("bennu/replica/fold.py", "decide"): "whatever the rules of a domain raise, the other commands go on",
+    ("bennu/replica/fold.py", "decide_all"): "whatever the rules of a domain raise, the other commands go on",
     ("bennu/replica/fold.py", "answer"): "a domain's query must not end the service",
     ("bennu/replica/stored.py", "load"): "an upcaster of states raises: an older snapshot or the journal serves",
     ("services/saga/bennu_saga/definitions.py", "call_rule"): "a saga whose rule raises fails; the others go on",

@@ -22,6 +22,7 @@ from bennu.errors import BadSettings
 
 Decided = Message | Sequence[Message] | Accepted | Rejection
 Decide = Callable[[Any, Message, Context], Decided]
+PlainDecide = Callable[[Any, Message], Decided]
 R = TypeVar("R")
 
 
@@ -35,6 +36,8 @@ class CommandRule(NamedTuple):
     decide: Decide
     reply_type: str
     """What the rpc returns; empty for a command without an rpc, which comes by the command log only."""
+    plain: PlainDecide | None = None
+    """`decide` where that needs no context: making one and passing it on takes 0.4 us."""
 
 
 class QueryRule(NamedTuple):
@@ -149,7 +152,9 @@ class App:
         decide: Decide = rule if wants_context else _without_context(rule)
         method = self.methods.get(name_of(message))
         reply_type = method.output_type.full_name if method else ""
-        self._once(self.commands, CommandRule(name_of(message), message, key_of(message), number, decide, reply_type))
+        plain = None if wants_context else rule
+        found = CommandRule(name_of(message), message, key_of(message), number, decide, reply_type, plain)
+        self._once(self.commands, found)
 
     def _check_events(self, rules: type, name: str, rule: Callable[..., Any]) -> None:
         for event in returned_types(rule):

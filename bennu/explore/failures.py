@@ -1,7 +1,7 @@
 """What rules of the explored apps raise."""
 
 from bennu.ops.failures import place_of
-from bennu.replica.fold import RuleBroken
+from bennu.replica.decision import RuleBroken
 from bennu_saga.definitions import RuleFailed
 
 OWN_WORDS = (RuleBroken, RuleFailed)

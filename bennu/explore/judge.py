@@ -15,7 +15,7 @@ from bennu.explore.processes import REFUSAL, batches
 from bennu.explore.records import SagaRecords
 from bennu.explore.values import Path, World
 from bennu.explore.world import Model
-from bennu.replica.fold import EVENT, REJECTED
+from bennu.replica.decision import EVENT, REJECTED
 from bennu.v1.command_pb2 import Rejection
 from bennu.v1.saga_pb2 import SagaCommandIssued, SagaEnded
 from bennu.wire.reasons import RULE_FAILED

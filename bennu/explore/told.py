@@ -8,7 +8,7 @@ from bennu.explore.processes import batches
 from bennu.explore.records import SagaRecords
 from bennu.explore.values import Event, Path, World
 from bennu.explore.world import Model
-from bennu.replica.fold import EVENT, REJECTED
+from bennu.replica.decision import EVENT, REJECTED
 from bennu.v1.command_pb2 import CommandBatch, Rejection
 from bennu.v1.journal_pb2 import EventBatch
 from bennu_saga.state import COMPENSATION, FORWARD

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from bennu.limits import BATCH_BYTES, BATCH_ENTRIES, ENTRY_BYTES
-from bennu.replica.fold import Decision
+from bennu.replica.decision import Decision
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.v1.position_pb2 import LogPosition, StreamCursor
@@ -30,6 +30,9 @@ class Decided(Protocol):
     @property
     def origin(self) -> Origin:
         """Shared, as an object, by commands that come together."""
+
+
+C = TypeVar("C", bound=Decided)
 
 
 class OpenBatch:
@@ -74,6 +77,22 @@ class OpenBatch:
         if command.origin is not self._origin:
             self._take(command.origin)
 
+    def room_for(self, commands: Sequence[C]) -> tuple[Sequence[C], int]:
+        """Those that may be decided into it, if the decisions of those before each take no more than so many bytes."""
+        some = commands[: BATCH_ENTRIES - len(self.command_ids)]
+        return some, BATCH_BYTES - self.bytes - ENTRY_BYTES * len(some) - sum(map(len, map(_id_of, some)))
+
+    def add_all(self, commands: Sequence[Decided], decisions: Sequence[Decision]) -> Sequence[str]:
+        """As `add` for each, at a third of the cost; their ids."""
+        command_ids = list(map(_id_of, commands))
+        self.command_ids += command_ids
+        self._commands += commands
+        self._decisions += decisions
+        self.bytes += sum(map(len, command_ids)) + ENTRY_BYTES * len(commands) + sum(map(_size_of, decisions))
+        for origin in {id(origin): origin for origin in map(_origin_of, commands)}.values():
+            self._take(origin)
+        return command_ids
+
     def _take(self, origin: Origin) -> None:
         self._origin = origin
         if id(origin) not in self._origins:
@@ -109,7 +128,8 @@ class OpenBatch:
         )
 
 
-_type_of, _digest_of = attrgetter("type_name"), attrgetter("digest")
+_id_of, _type_of, _digest_of = attrgetter("command_id"), attrgetter("type_name"), attrgetter("digest")
+_origin_of, _size_of = attrgetter("origin"), attrgetter("size_bytes")
 _outcome_of, _types_of, _events_of = attrgetter("outcome"), attrgetter("types"), attrgetter("events")
 T = TypeVar("T")
 

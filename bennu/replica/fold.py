@@ -1,29 +1,39 @@
 """The aggregates of a partition in memory: how commands are decided and events evolve them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 from google.protobuf.message import Message
 
-from bennu.domain.aggregate import Accepted, Context, Rejection, State
-from bennu.domain.app import AggregateKind, App, CommandRule, Decided, QueryRule, Upcast
+from bennu.domain.aggregate import Context, Rejection, State
+from bennu.domain.app import AggregateKind, App, CommandRule, Decide, Decided, PlainDecide, QueryRule, Upcast
 from bennu.errors import RecordBroken
-from bennu.limits import EVENT_BYTES, MAX_DECISION_BYTES, MAX_MESSAGE_CHARS, MAX_REASON_CHARS
+from bennu.limits import EVENT_BYTES, MAX_DECISION_BYTES
 from bennu.replica.agreement import Touched, digest_of, encode_state, form_of
+from bennu.replica.decision import (
+    EVENT,
+    FAILED,
+    MESSAGE,
+    Asked,
+    Decision,
+    Evolving,
+    Lone,
+    answered,
+    check,
+    decision_of,
+    events_of,
+    foreign,
+    refusal,
+    refuse,
+)
 from bennu.replica.known import check_events
 from bennu.replica.slices import Form, Load
 from bennu.replica.stored import Memory, dump_states, forms_of, load_states
-from bennu.v1 import command_pb2
-from bennu.v1.journal_pb2 import EventBatch, Outcome
+from bennu.v1.command_pb2 import Origin
+from bennu.v1.journal_pb2 import EventBatch
 from bennu.wire.reasons import RULE_FAILED
-
-EVENT, MESSAGE, REJECTED, FAILED = (
-    Outcome.OUTCOME_UNSPECIFIED,
-    Outcome.OUTCOME_MESSAGE,
-    Outcome.OUTCOME_REJECTED,
-    Outcome.OUTCOME_FAILED,
-)
 
 
 class Step(NamedTuple):
@@ -40,47 +50,19 @@ class Step(NamedTuple):
     evolve: Callable[[Any, Message], None]
 
 
-class Evolving(NamedTuple):
-    """How events of one class are taken when they are decided."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the commands of one type are decided.  With slots: see `Evolving`."""
 
-    name: str
-    names: Sequence[str]
-    """The same, as the types of a decision with no other event."""
+    rule: CommandRule
     aggregate: int
-    key: Callable[[Any], str]
-    evolve: Callable[[Any, Any], None]
-
-
-class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What became of a command."""
-
-    outcome: int
-    answer: bytes
-    """The reply's bytes, wherever they stand: where the outcome is `EVENT` they are the first event."""
-    types: Sequence[str]
-    events: Sequence[bytes]
-    size_bytes: int
-    """What it takes in a batch, at most."""
-
-
-class RuleBroken(Exception):
-    """A rule returned what its declaration does not allow."""
-
-
-def refuse(reason: str, message: str, outcome: int = REJECTED) -> Decision:
-    """A decision without events.  The text is for people: it is cut where it is too long, and always UTF-8."""
-    text = message[:MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode()
-    return answered(outcome, command_pb2.Rejection(reason=reason, message=text).SerializeToString())
-
-
-def answered(outcome: int, answer: bytes) -> Decision:
-    """A decision without events."""
-    return Decision(outcome, answer, (), (), len(answer))
-
-
-def journaled(types: Sequence[str], events: Sequence[bytes]) -> Decision:
-    """A decision that is answered by the first of its events."""
-    return Decision(EVENT, events[0], types, events, sum(map(len, events)) + EVENT_BYTES * len(events))
+    reply_type: str
+    plain: PlainDecide | None
+    decide: Decide
+    states: dict[str, State]
+    touched: dict[str, State]
+    blank: type[State]
+    clone: Callable[[State], State]
 
 
 Failed = Callable[[str, str, Exception], None]
@@ -180,53 +162,97 @@ class AggregateFold:
 
     # --- deciding
 
-    def decide(self, rule: CommandRule, command: Message, context: Context, *, keep: bool = True) -> Decision:
-        """Decide and evolve; a rule that raises changes nothing and is answered as failed."""
-        number, key = rule.aggregate, rule.key(command)
-        state = self.states[number].get(key)
-        if state is None:
-            state = self._app.kinds[number].state()
-        try:
-            decided: Any = rule.decide(state, command, context)  # a rule may return anything
-            evolving = self._by_class.get(type(decided))
-            if evolving is None:
-                if isinstance(decided, Rejection):
-                    return _refusal(decided)
-                decision, changed = self._take_several(rule, state, decided, key=key)
-            else:
-                # One event, which is the answer: nearly all that is ever decided.  The other way takes 1.5 us more.
-                if evolving.aggregate != number or evolving.key(decided) != key:
-                    raise _foreign(decided, evolving, rule, key=key)
-                changed = self._clone[number](state)
-                evolving.evolve(changed, decided)
-                encode_state(changed)  # 0.2 us: one that can't be, as of more than 64 bits, has no digest either
-                raw = decided.SerializeToString()
-                decision = Decision(EVENT, raw, evolving.names, (raw,), len(raw) + EVENT_BYTES)
-                _check(decision, evolving.name, rule)
-        except Exception as error:  # whatever the rules of a domain raise, the other commands go on
-            return self._failure(rule, key, error)
-        if keep and decision.events:
-            self.states[number][key] = self._touched[number][key] = changed
-        return decision
+    def decide(self, rule: CommandRule, command: Message, context: Context) -> Decision:
+        """Decide one, and evolve."""
+        origin = Origin(actor=context.actor)
+        lone = Lone(rule, command, rule.key(command), context.command_id, origin)
+        return self.decide_all((lone,), context.recorded_at_us)[0]
 
     def try_out(self, rule: CommandRule, command: Message, context: Context) -> Decision:
         """What `decide` would say; nothing changes, and nothing counts as touched."""
-        return self.decide(rule, command, context, keep=False)
+        key, places = rule.key(command), (self.states[rule.aggregate], self._touched[rule.aggregate])
+        before = [states.get(key) for states in places]
+        try:
+            return self.decide(rule, command, context)
+        finally:  # a state that was decided from is never changed: another one takes its place
+            for states, state in zip(places, before, strict=True):
+                if state is not None:
+                    states[key] = state
+                else:
+                    states.pop(key, None)
 
-    def _take_several(self, rule: CommandRule, state: State, decided: Decided, *, key: str) -> tuple[Decision, State]:
-        """The decision of any number of events, with a reply or without; and the state that they lead to."""
-        events = _events_of(decided)
+    def decide_all(self, asked: Sequence[Asked], recorded_at_us: int, *, most_bytes: int = 0) -> list[Decision]:
+        """Decide and evolve, one after the other, until the decisions take more than `most_bytes`.
+
+        A rule that raises changes nothing and is answered as failed.
+        """
+        found: list[Decision] = []
+        way, taken_bytes = None, 0
+        for one in asked:
+            if way is None or one.rule is not way.rule:
+                way = self._way(one.rule)
+            key = one.key
+            state = way.states.get(key)
+            if state is None:
+                state = way.blank()
+            try:
+                if way.plain is not None:
+                    decided: Any = way.plain(state, one.message)  # a rule may return anything
+                else:
+                    decided = way.decide(state, one.message, Context(one.command_id, one.origin.actor, recorded_at_us))
+                evolving = self._by_class.get(type(decided))
+                if evolving is None or evolving.aggregate != way.aggregate or evolving.key(decided) != key:
+                    decision, changed = self._take_other(one.rule, state, decided, key=key)
+                else:
+                    # One event, which is the answer: nearly all that is ever decided.  The other way takes 1.5 us more.
+                    changed = way.clone(state)
+                    evolving.evolve(changed, decided)
+                    encode_state(changed)  # 0.2 us: one that can't be, as of more than 64 bits, has no digest either
+                    raw = decided.SerializeToString()
+                    decision = Decision(EVENT, raw, evolving.names, (raw,), len(raw) + EVENT_BYTES)
+                    if evolving.name != way.reply_type or decision.size_bytes > MAX_DECISION_BYTES:
+                        check(decision, evolving.name, one.rule)
+                if decision.events:
+                    way.states[key] = way.touched[key] = changed
+            except Exception as error:  # whatever the rules of a domain raise, the other commands go on
+                decision = self._failure(one.rule, key, error)
+            found.append(decision)
+            taken_bytes += decision.size_bytes
+            if taken_bytes > most_bytes:
+                break
+        return found
+
+    def _way(self, rule: CommandRule) -> Way:
+        """How its commands are decided here."""
+        number = rule.aggregate
+        return Way(
+            rule,
+            number,
+            rule.reply_type,
+            rule.plain,
+            rule.decide,
+            states=self.states[number],
+            touched=self._touched[number],
+            blank=self._app.kinds[number].state,
+            clone=self._clone[number],
+        )
+
+    def _take_other(self, rule: CommandRule, state: State, decided: Decided, *, key: str) -> tuple[Decision, State]:
+        """The decision of any number of events, with a reply or without, or none; and the state that it leads to."""
+        if isinstance(decided, Rejection):
+            return refusal(decided), state
+        events = events_of(decided)
         changed = self._clone[rule.aggregate](state)
         types = [self._evolve(changed, event, rule, key=key) for event in events]
         encode_state(changed)
         raw = [event.SerializeToString() for event in events]
-        return _decision(rule, decided, types=types, raw=raw), changed
+        return decision_of(rule, decided, types=types, raw=raw), changed
 
     def _evolve(self, changed: State, event: Message, rule: CommandRule, *, key: str) -> str:
         """The name of the event's type.  Raises `RuleBroken` for one that its aggregate can't have."""
         found = self._by_class.get(type(event))
         if found is None or found.aggregate != rule.aggregate or found.key(event) != key:
-            raise _foreign(event, found, rule, key=key)
+            raise foreign(event, found, rule, key=key)
         found.evolve(changed, event)
         return found.name
 
@@ -236,7 +262,7 @@ class AggregateFold:
         try:
             answer = rule.answer(state, query)
             if isinstance(answer, Rejection):
-                return _refusal(answer)
+                return refusal(answer)
             return answered(MESSAGE, answer.SerializeToString())
         except Exception as error:  # a query of a domain must not end the service
             return self._failure(rule, rule.key(query), error)
@@ -256,53 +282,6 @@ def _upcasting(upcasts: Sequence[Upcast], event: Message) -> Callable[[bytes], o
         event.CopyFrom(newer)  # raises for one that is not of the declared type
 
     return parse
-
-
-def _refusal(rejection: Rejection) -> Decision:
-    if not 0 < len(rejection.reason) <= MAX_REASON_CHARS:
-        raise RuleBroken(
-            f"a rejection's reason has 1 to {MAX_REASON_CHARS} characters, this one {len(rejection.reason)}"
-        )
-    return refuse(rejection.reason, rejection.message)
-
-
-def _events_of(decided: Decided) -> Sequence[Message]:
-    if isinstance(decided, Message):
-        return (decided,)
-    return tuple(decided.events if isinstance(decided, Accepted) else decided)  # type: ignore[arg-type]  # no Rejection here
-
-
-def _decision(rule: CommandRule, decided: Decided, *, types: Sequence[str], raw: Sequence[bytes]) -> Decision:
-    size_bytes = sum(map(len, raw)) + EVENT_BYTES * len(raw)
-    outcome, answer, answered_by = EVENT, b"", ""
-    if isinstance(decided, Accepted):
-        outcome, answer, answered_by = MESSAGE, decided.reply.SerializeToString(), decided.reply.DESCRIPTOR.full_name
-        size_bytes += len(answer)
-    elif raw:
-        answer, answered_by = raw[0], types[0]
-    else:
-        outcome = MESSAGE
-    decision = Decision(outcome, answer, types, raw, size_bytes)
-    _check(decision, answered_by, rule)
-    return decision
-
-
-def _check(decision: Decision, answered_by: str, rule: CommandRule) -> None:
-    """Raise `RuleBroken` for what can't be journaled."""
-    if answered_by != rule.reply_type and rule.reply_type:
-        raise RuleBroken(f"must answer with {rule.reply_type}: as its first event, or as the reply of `Accepted`")
-    if decision.size_bytes > MAX_DECISION_BYTES:
-        raise RuleBroken(
-            f"events and reply take {decision.size_bytes} bytes of a batch; "
-            f"at most {MAX_DECISION_BYTES} are left to one"
-        )
-
-
-def _foreign(event: Message, found: Evolving | None, rule: CommandRule, *, key: str) -> RuleBroken:
-    """Why the aggregate can't have this event."""
-    if found is None or found.aggregate != rule.aggregate:
-        return RuleBroken(f"returned {type(event).__name__}, which its aggregate does not evolve by")
-    return RuleBroken(f"returned an event of aggregate `{found.key(event)}`, the command is for `{key}`")
 
 
 def _cloner(kind: AggregateKind) -> Callable[[State], State]:

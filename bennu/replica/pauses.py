@@ -3,7 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-from bennu.limits import CALM_FOR_US, IDLE_TURN_US, KNOWN_SLICERS, LEFT_TO_OTHERS, REST_US, TURNS_BETWEEN_SLICES
+from bennu.limits import (
+    CALM_FOR_US,
+    IDLE_TURN_US,
+    KNOWN_SLICERS,
+    LEFT_TO_OTHERS,
+    LONE_SLICE,
+    REST_US,
+    TURNS_BETWEEN_SLICES,
+)
 
 
 def loop_us() -> int:
@@ -48,6 +56,10 @@ class Pauses:
         if len(self._sliced_us) > KNOWN_SLICERS:
             lately = now_us - CALM_FOR_US
             self._sliced_us = {each: at_us for each, at_us in self._sliced_us.items() if at_us > lately}
+
+    def slice_of(self, commands: int) -> int:
+        """How many a slice may be of: `commands`, and more while nobody is served who does without."""
+        return commands if self._now_us() - self._calm_us < CALM_FOR_US else commands * LONE_SLICE
 
     async def pause(self, who: str = "") -> None:
         """Return when the next slice may be done, which is to be done before anything else is awaited."""

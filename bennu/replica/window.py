@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from bennu.replica.batch import Decided
+from bennu.replica.decision import Decision
 from bennu.replica.slices import Load, encode, sliced
 from bennu.v1.journal_pb2 import Outcome
 
@@ -111,6 +113,14 @@ class ReplyWindow:
         """Keep the reply of an entry of the batch that `end_batch` will close."""
         self._replies[command_id] = digest + OUTCOMES[outcome] + reply
         self._recent.append(command_id)
+
+    def add_all(self, command_ids: Sequence[str], commands: Sequence[Decided], decisions: Sequence[Decision]) -> None:
+        """As `add` for each, at a third of the cost."""
+        kept = [
+            command.digest + OUTCOMES[decision.outcome] + decision.answer
+            for command, decision in zip(commands, decisions, strict=True)
+        ]
+        self.add_batch(command_ids, kept)
 
     def add_batch(self, command_ids: Sequence[str], kept: Iterable[bytes]) -> None:
         """As `add` for a whole batch, from the bytes as they are kept."""

@@ -26,7 +26,7 @@ from bennu.domain.app import App
 from bennu.errors import BadSettings, Final
 from bennu.ops import folders
 from bennu.replica.cold import ColdReplay
-from bennu.replica.fold import FAILED, REJECTED
+from bennu.replica.decision import FAILED, REJECTED
 from bennu.replica.history import Judged
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.replica.window import ReplyWindow

@@ -7,7 +7,7 @@ import pytest
 
 from bank.v1.commands_pb2 import Deposit, OpenAccount, WithdrawForTransfer
 from bank.v1.queries_pb2 import AccountView, GetAccount
-from bennu.replica.fold import EVENT
+from bennu.replica.decision import EVENT
 from bennu.v1.command_pb2 import CommandBatch, Origin, Rejection
 from bennu.v1.journal_pb2 import EventBatch
 from tests.cserver.commands import batch_of

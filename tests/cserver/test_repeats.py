@@ -1,7 +1,7 @@
 """A saga's command that is asked for again is answered or forgotten, and never decided twice."""
 
 from bank.v1.commands_pb2 import Deposit
-from bennu.replica.fold import EVENT
+from bennu.replica.decision import EVENT
 from bennu.replica.window import ReplyWindow
 from bennu.v1.command_pb2 import Origin
 from bennu_cserver.deciding import answered_before

@@ -6,7 +6,8 @@ from google.protobuf.message import Message
 
 from bennu.domain import App, Context
 from bennu.replica.batch import OpenBatch
-from bennu.replica.fold import AggregateFold, Decision
+from bennu.replica.decision import Decision
+from bennu.replica.fold import AggregateFold
 from bennu.replica.journal import FORMAT_VERSION, JournalReader, Position, encode
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EpochStart, EventBatch

@@ -17,8 +17,9 @@ from bennu.members.group import Group
 from bennu.members.turns import Turns
 from bennu.replica.batch import Decided, OpenBatch
 from bennu.replica.clock import JournalClock
+from bennu.replica.decision import REJECTED, Decision
 from bennu.replica.fenced import Deposed, FencedJournal
-from bennu.replica.fold import REJECTED, AggregateFold, Decision
+from bennu.replica.fold import AggregateFold
 from bennu.replica.journal import JournalReader, Verdict, decode, digest_of
 from bennu.replica.leader import Answer, Candidate, Replica
 from bennu.replica.window import ReplyWindow

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from bank.app import app
 from bennu.log.memory import MemoryBroker, MemoryLog
-from bennu.replica.fold import AggregateFold, refuse
+from bennu.replica.decision import refuse
+from bennu.replica.fold import AggregateFold
 from bennu.replica.journal import Position
 from bennu.replica.leader import Candidate, Replica
 from bennu.replica.state import ReplicaState

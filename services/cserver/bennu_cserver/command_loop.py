@@ -15,10 +15,10 @@ from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, LOG_INPUTS
 from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
 from bennu.replica.pauses import Pauses
-from bennu_cserver.deciding import answered_before, decide
+from bennu_cserver.deciding import all_new, answered_before, decide_new, decide_one
 from bennu_cserver.inbox import Inbox
 from bennu_cserver.numbered import is_next
-from bennu_cserver.replies import NOT_DECIDED, UNKNOWN, reply_of
+from bennu_cserver.replies import NOT_DECIDED, UNKNOWN
 from bennu_cserver.submission import Prepared, Reply, Submission
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class Partition:
 
     def decide_some(self) -> None:
         """Decide what is in line, for one turn of the event loop."""
-        budget, now_s = DECIDE_CHUNK, self._monotonic_s()
+        budget, now_s = self._pauses.slice_of(DECIDE_CHUNK), self._monotonic_s()
         while self._inbox and budget > 0 and not self.replica.open.full:
             submission, credit = self._inbox.first()
             begin, late = submission.next, NOT_DECIDED if submission.caller.deadline_s <= now_s else None
@@ -117,21 +117,18 @@ class Partition:
 
     def _decide(self, submission: Submission, commands: Sequence[Prepared], late: Reply | None) -> None:
         """Each: known already, refused, come too late, or decided into the open batch; until it is full."""
-        replica, fold, numbered = self.replica, self.fold, bool(submission.source)
-        window, batch, say = replica.state.window, replica.open, submission.replies.append
+        replica, numbered = self.replica, bool(submission.source)
         # Those of a log are looked at one by one: they may say of themselves that they were sent before.
-        new = not submission.input_topic and window.all_new([command.command_id for command in commands])
+        if late is None and not submission.input_topic and all_new(commands, replica):
+            submission.replies += decide_new(commands, self.fold, replica)
+            submission.next = len(submission.replies)
+            return
         for command in commands:
-            if batch.full:
+            if replica.open.full:
                 return
             if not numbered or is_next(submission, replica):
-                reply = (None if new else answered_before(command, window, numbered=numbered)) or late
-                if reply is None:
-                    decision = decide(command, fold, window, recorded_at_us=replica.tick())
-                    batch.add(command, decision)
-                    window.add(command.command_id, command.digest, outcome=decision.outcome, reply=decision.answer)
-                    reply = reply_of(decision.outcome, decision.answer)
-                say(reply)
+                known = answered_before(command, replica.state.window, numbered=numbered)
+                submission.replies.append(known or late or decide_one(command, self.fold, replica))
             submission.next += 1
 
     def _decided(self, submission: Submission) -> None:

@@ -1,7 +1,13 @@
 """What becomes of one command, given the state of its partition."""
 
+from collections.abc import Sequence
+from typing import cast
+
 from bennu.domain.aggregate import Context
-from bennu.replica.fold import AggregateFold, Decision, refuse
+from bennu.ops.answers import OK
+from bennu.replica.decision import REJECTED, Asked, Decision, refuse
+from bennu.replica.fold import AggregateFold
+from bennu.replica.leader import Replica
 from bennu.replica.window import ReplyWindow
 from bennu.v1.stream_pb2 import DryRun
 from bennu_cserver.numbered import why_not_undone
@@ -25,16 +31,37 @@ Tried = tuple[Reply, DryRun]
 """What a command would have been answered, and the events that it would have written."""
 
 
-def decide(
-    command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int, keep: bool = True
-) -> Decision:
+def decide(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Decision:
     """By the domain's rule, which evolves the state; or a refusal, of what can't be decided or has nothing to undo."""
-    rule, message = command.rule, command.message
-    if rule is None or message is None:
+    if command.rule is None:
         return refuse(*command.refusal)
     if command.compensates and (refusal := why_not_undone(command.compensates, window)):
         return refuse(*refusal)
-    return fold.decide(rule, message, Context(command.command_id, command.origin.actor, recorded_at_us), keep=keep)
+    return fold.decide_all((cast(Asked, command),), recorded_at_us)[0]
+
+
+def decide_one(command: Prepared, fold: AggregateFold, replica: Replica) -> Reply:
+    """Decide a command that is not known into the open batch; its reply."""
+    window = replica.state.window
+    decision = decide(command, fold, window, recorded_at_us=replica.tick())
+    replica.open.add(command, decision)
+    window.add(command.command_id, command.digest, outcome=decision.outcome, reply=decision.answer)
+    return reply_of(decision.outcome, decision.answer)
+
+
+def all_new(commands: Sequence[Prepared], replica: Replica) -> bool:
+    """Whether there are any, and none was known or may have been forgotten."""
+    return bool(commands) and replica.state.window.all_new([command.command_id for command in commands])
+
+
+def decide_new(commands: Sequence[Prepared], fold: AggregateFold, replica: Replica) -> list[Reply]:
+    """Decide commands of callers, none of which was known, into the open batch until it is full; their replies."""
+    batch, window = replica.open, replica.state.window
+    fitting, most_bytes = batch.room_for(commands)
+    decisions = fold.decide_all(cast(Sequence[Asked], fitting), replica.tick(), most_bytes=most_bytes)
+    decided = fitting[: len(decisions)]
+    window.add_all(batch.add_all(decided, decisions), decided, decisions)
+    return [(OK, each.answer) if each.outcome < REJECTED else reply_of(each.outcome, each.answer) for each in decisions]
 
 
 def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Tried:
@@ -42,5 +69,8 @@ def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, reco
     known = answered_before(command, window, numbered=False)
     if known is not None:
         return known, DryRun()
-    decision = decide(command, fold, window, recorded_at_us=recorded_at_us, keep=False)
+    assert command.rule is not None
+    assert command.message is not None
+    context = Context(command.command_id, command.origin.actor, recorded_at_us)
+    decision = fold.try_out(command.rule, command.message, context)
     return reply_of(decision.outcome, decision.answer), DryRun(types=decision.types, events=decision.events)

@@ -80,7 +80,8 @@ class Inbox:
         line = self._turns[0]
         if (path := line.submissions[0].caller.path) is not None:
             path.begun()
-        return line.submissions[0], line.credit
+        submission = line.submissions[0]
+        return submission, line.credit if len(self._turns) > 1 else len(submission.commands)
 
     def spend(self, commands: int) -> None:
         """So many of the first one's commands are decided; what has none counts as one."""
@@ -93,6 +94,8 @@ class Inbox:
                 submission.caller.path.decided()
         if not line.submissions:
             self._turns.popleft()
+        elif len(self._turns) == 1:
+            line.credit = TURN_COMMANDS
         elif line.credit <= 0:
             line.credit += TURN_COMMANDS
             self._turns.rotate(-1)

@@ -81,7 +81,8 @@ class Intake:
         except Refused as refused:
             digest = payload_digest(type_name)(payload)
             refusal = (refused.reason, str(refused))
-            return Prepared(command_id[:MAX_COMMAND_ID_BYTES], type_name, None, None, digest, origin, "", refusal)
+            short_id = command_id[:MAX_COMMAND_ID_BYTES]
+            return Prepared(short_id, type_name, None, None, digest, origin, refusal=refusal)
 
     def query(self, rule: QueryRule, payload: bytes) -> Message:
         """A query.  Raises `Refused`."""
@@ -90,7 +91,7 @@ class Intake:
     def _prepared(self, rule: CommandRule, payload: bytes, command_id: str, *, origin: Origin) -> Prepared:
         message = self._parsed(rule, payload)
         digest = payload_digest(rule.type_name)(message.SerializeToString(deterministic=True))
-        return Prepared(command_id, rule.type_name, rule, message, digest, origin)
+        return Prepared(command_id, rule.type_name, rule, message, digest, origin, rule.key(message))
 
     def _parsed(self, rule: CommandRule | QueryRule, payload: bytes) -> Message:
         name = rule.type_name

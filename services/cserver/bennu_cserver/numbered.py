@@ -4,7 +4,7 @@ import structlog
 
 from bennu.errors import JournalBroken
 from bennu.ops import topics
-from bennu.replica.fold import REJECTED
+from bennu.replica.decision import REJECTED
 from bennu.replica.leader import Replica
 from bennu.replica.window import ReplyWindow
 from bennu.wire.reasons import NOTHING_TO_COMPENSATE, OUTCOME_FORGOTTEN

@@ -42,10 +42,11 @@ class PlainIntake:
             return ()
         messages, canonical = read
         rule = type_.rule
-        if not (all(map(rule.key, messages)) and type_.valid(messages)):
+        keys = list(map(rule.key, messages))
+        if not (all(keys) and type_.valid(messages)):
             return ()
         digests = map(type_.digest, canonical)
-        return list(map(Prepared, command_ids, repeat(type_name), repeat(rule), messages, digests, origins))
+        return list(map(Prepared, command_ids, repeat(type_name), repeat(rule), messages, digests, origins, keys))
 
     def _type(self, type_name: str) -> Type | None:
         """None for what is no command of a client."""

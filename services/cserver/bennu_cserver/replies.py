@@ -6,7 +6,7 @@ from grpc import StatusCode
 
 from bennu.limits import RETRY_HINT_MS
 from bennu.ops.answers import OK, Reply, status
-from bennu.replica.fold import FAILED, REJECTED
+from bennu.replica.decision import FAILED, REJECTED
 from bennu.v1.command_pb2 import Rejection
 
 

@@ -69,9 +69,7 @@ class Routes:
 
     def partition_of(self, command: Prepared) -> int:
         """Number of the partition of a command that was prepared for deciding."""
-        assert command.rule is not None
-        assert command.message is not None
-        return partition_of(command.rule.key(command.message), len(self.members))
+        return partition_of(command.key, len(self.members))
 
     def partitions_of(self, commands: Sequence[Prepared]) -> Sequence[int]:
         """The same of each of them."""

@@ -8,9 +8,9 @@ from bennu.limits import PREPARE_CHUNK, TURNS_BETWEEN_SLICES
 from bennu.replica.pauses import Pauses
 
 
-def slices_of(count: int) -> Iterator[range]:
+def slices_of(count: int, size: int = PREPARE_CHUNK) -> Iterator[range]:
     """The commands of a frame that are prepared between two turns of the loop, by index."""
-    return (range(first, min(first + PREPARE_CHUNK, count)) for first in range(0, count, PREPARE_CHUNK))
+    return (range(first, min(first + size, count)) for first in range(0, count, size))
 
 
 async def let_others() -> None:
@@ -27,6 +27,11 @@ class Slices:
         self._lock = asyncio.Lock()
         self._left = 0
 
+    @property
+    def size(self) -> int:
+        """How many commands one is of now."""
+        return self._pauses.slice_of(PREPARE_CHUNK)
+
     @asynccontextmanager
     async def of(self, commands: int, client: str) -> AsyncIterator[None]:
         """So many of this client are prepared inside the block."""
@@ -35,6 +40,6 @@ class Slices:
         async with self._lock:
             if self._left < commands:
                 await self._pauses.pause()
-                self._left = PREPARE_CHUNK
+                self._left = max(commands, self.size)
             self._left -= commands
             yield

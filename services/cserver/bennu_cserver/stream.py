@@ -96,7 +96,7 @@ class Stream:
         caller = Caller(client, deadline_s(frame), path)
         work = Work.of(frame.commands)
         async with order or nullcontext():
-            for part in slices_of(len(work.replies)):
+            for part in slices_of(len(work.replies), self._slices.size):
                 async with self._slices.of(len(part), client):
                     work.prepare(frame.commands, part, self._intake, routes=self._routes, by=origin)
         tried: Sequence[DryRun] = ()
@@ -104,7 +104,7 @@ class Stream:
             positions, tried = await self._try_out(work, caller._replace(path=None))
         else:
             positions = await self._submit(work, sum(map(len, frame.commands.payloads)), caller)
-        found = [reply for reply in work.replies if reply is not None]
+        found = list(filter(None, work.replies))
         return ReplyFrame(
             frame_id=frame.frame_id,
             codes=map(_code_of, found),

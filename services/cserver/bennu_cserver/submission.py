@@ -44,6 +44,8 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     message: Message | None
     digest: bytes
     origin: Origin
+    key: str = ""
+    """Of the aggregate that it is for; read from the message once."""
     compensates: str = ""
     refusal: tuple[str, str] = ("", "")
     repeats: bool = False

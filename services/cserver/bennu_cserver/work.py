@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import compress
-from typing import NamedTuple
+from operator import attrgetter
+from typing import NamedTuple, cast
 
 from bennu.v1.command_pb2 import CommandBatch, Origin
 from bennu_cserver.intake import Intake, Refused
 from bennu_cserver.origins import NO_ORIGIN, origin_at
 from bennu_cserver.routes import Routes
 from bennu_cserver.submission import Columns, Prepared, Reply
+
+_id_of = attrgetter("command_id")
 
 
 class Work(NamedTuple):
@@ -39,13 +42,15 @@ class Work(NamedTuple):
 
     def _sort(self, part: range, found: Sequence[Prepared | Refused], routes: Routes) -> None:
         """Under the partitions that they belong to; what is refused has its reply."""
-        commands = [each for each in found if isinstance(each, Prepared)]
-        places: Sequence[int] = part
-        if len(commands) != len(found):
-            places = [i for i, each in zip(part, found, strict=True) if isinstance(each, Prepared)]
+        commands, places = cast(Sequence[Prepared], found), cast(Sequence[int], part)
+        if Refused in set(map(type, found)):
             self.replies[part.start : part.stop] = [each.reply if isinstance(each, Refused) else None for each in found]
-        for i, command in zip(places, commands, strict=True):
-            self.ids[i] = command.command_id
+            places = [i for i, each in zip(part, found, strict=True) if isinstance(each, Prepared)]
+            commands = [each for each in found if isinstance(each, Prepared)]
+            for i, command in zip(places, commands, strict=True):
+                self.ids[i] = command.command_id
+        else:
+            self.ids[part.start : part.stop] = map(_id_of, commands)
         numbers = routes.partitions_of(commands)
         for number in dict.fromkeys(numbers):
             indexes, of_partition = self.groups.setdefault(number, ([], []))

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple, TypeVar
 
-from bennu.replica.fold import journaled
+from bennu.replica.decision import journaled
 from bennu.replica.journal import Position
 from bennu.replica.leader import Replica
 from bennu.v1.command_pb2 import Origin

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from bennu.domain.app import App
 from bennu.domain.saga import COMMAND_ID_PREFIX
 from bennu.errors import RecordBroken, UnknownToBuild
-from bennu.replica.fold import EVENT, FAILED, REJECTED
+from bennu.replica.decision import EVENT, FAILED, REJECTED
 from bennu.replica.known import check_events
 from bennu.v1.command_pb2 import Origin, Rejection
 from bennu.v1.journal_pb2 import EventBatch
