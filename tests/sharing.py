@@ -29,7 +29,7 @@ LONG = (
 """Where a minute is spent rather than a second, the longest first."""
 
 
-class Sharing(LoadScopeScheduling):
+class Sharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published without types
     """Gives each worker the next file when it is nearly done with the one before."""
 
     def _split_scope(self, nodeid: str) -> str:

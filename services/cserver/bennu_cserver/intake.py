@@ -24,7 +24,6 @@ from bennu_cserver.origins import origin_in, problem_of
 from bennu_cserver.plain_intake import PlainIntake
 from bennu_cserver.submission import Columns, Prepared, Reply, payload_digest
 
-
 FEW = 3
 """Of fewer commands, each by itself takes less time."""
 
