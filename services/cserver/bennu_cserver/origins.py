@@ -49,9 +49,11 @@ def _reason(metadata: dict[str, str | bytes]) -> str:
 
 def origins_of(batch: CommandBatch, part: range, *, by: Origin = NO_ORIGIN) -> Sequence[Origin]:
     """Of some of the commands; one object for all that share it.  `by`: who asks, where the batch does not say."""
-    origins = batch.origins[:] or [by]
+    if not batch.origins:
+        return [by] * len(part)
     indexes = batch.origin_indexes[part.start : part.stop] or [0] * len(part)
-    return [origins[index] for index in indexes]
+    used = {index: batch.origins[index] for index in set(indexes)}  # not all: each command may have one of its own
+    return [used[index] for index in indexes]
 
 
 def problem_of(origin: Origin) -> tuple[str, str] | None:
