@@ -7,6 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,$(
 LOG ?= sqlite
 ARGS ?=
 SEEDS ?=
+WORKERS ?= 2
 UPGRADE ?=
 
 BIN := .venv/bin
@@ -20,7 +21,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 help:
 	@echo 'make demo        the bank on this machine: transfers, some compensated, tables at the end'
 	@echo '                 LOG=sqlite (default) or rocketmq; ARGS="…" go to `bennu demo`'
-	@echo 'make test        every test; ARGS="-k name" go to pytest'
+	@echo 'make test        every test, two at a time (WORKERS=0: one); ARGS="-k name" go to pytest'
 	@echo 'make test-postgres-16   those of tables and snapshots, on Postgres 16'
 	@echo 'make check       format, lint, types, import contracts, protos'
 	@echo 'make simulate    the suite in one process, under misfortune; SEEDS=2000 many runs, ARGS="--seed 7" one again'
@@ -50,7 +51,7 @@ demo: $(STAMP)
 	$(BIN)/bennu demo --log $(LOG) $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) $(ARGS)
 
 test-postgres-16: $(STAMP)
 	BENNU_STACK_POSTGRES=16 $(BIN)/pytest tests/qserver tests/snapshots tests/stack/test_postgres.py tests/cli/test_deadletters.py $(ARGS)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -171,6 +171,14 @@ async def _database(dsn: str, name: str) -> AsyncIterator[tuple[str, Connection]
         await connection.close()
 
 
+@asynccontextmanager
+async def _round(url: str, dsn: str, folder: Path, *, number: int) -> AsyncIterator[tuple[Reader, Service]]:
+    """A QServer that fills an empty database, and who looks at it."""
+    async with _database(dsn, f"round_{number}") as (own, connection):
+        with _service(url, own, folder) as service:
+            yield Reader(connection), service
+
+
 class Size(NamedTuple):
     """What is asked for."""
 
@@ -186,13 +194,12 @@ async def _measured(folder: Path, dsn: str, size: Size, *, url: str) -> dict[str
         typer.echo(f"storing {size.events:,} events ...", err=True)
         await bank.store(size.events)
         caught_up = []
-        async with AsyncExitStack() as last:
-            for number in range(size.rounds):
-                await last.aclose()
-                own, connection = await last.enter_async_context(_database(dsn, f"round_{number}"))
-                service = last.enter_context(_service(url, own, folder))
-                caught_up.append(await Reader(connection).catch_up(service, bank.leader.position.next_seq))
-            live = await _live(bank, Reader(connection), service, size=size)
+        for number in range(1, size.rounds):
+            async with _round(url, dsn, folder, number=number) as (reader, service):
+                caught_up.append(await reader.catch_up(service, bank.leader.position.next_seq))
+        async with _round(url, dsn, folder, number=size.rounds) as (reader, service):
+            caught_up.append(await reader.catch_up(service, bank.leader.position.next_seq))
+            live = await _live(bank, reader, service, size=size)
     return figures(caught_up, live)
 
 

@@ -47,7 +47,8 @@ async def run(
     opening: list[bytes], rest: list[bytes], *, around: Callable[[], AbstractContextManager[object]] = nullcontext
 ) -> tuple[float, float]:
     """(seconds of wall clock, of CPU) for all frames of `rest`, which are carried out inside `around`."""
-    clock, observed, stopping = SystemClock(), Mock(spec=Observed), asyncio.Event()
+    clock, stopping = SystemClock(), asyncio.Event()
+    observed: Observed = Mock(spec=Observed)
     async with bennu.log.open("memory:") as log:
         intake = Intake(app, clock.wall_us)
         group = Group(log, topics.members(app.name), Identity("cserver", "bench"), clock=clock)

@@ -1,10 +1,12 @@
-"""The real parts, shared by all tests; and where log lines go, put back after each."""
+"""The real parts, shared by all tests; how workers share these; and where log lines go, put back after each."""
 
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
 
 from tests.loggers import put_back
+from tests.sharing import Sharing, long_first
 from tests.stack_fixtures import database, postgres, rocketmq
 
 __all__ = ["database", "loggers", "postgres", "rocketmq"]
@@ -15,3 +17,15 @@ def loggers() -> Iterator[None]:
     """A test, or a command called by one, may say where log lines go, for the whole process: only until it ends."""
     with put_back():
         yield
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
+    """Of a run with several workers."""
+    config.option.loadscopereorder = False
+    return Sharing(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Alone they run in the order of their names."""
+    if hasattr(config, "workerinput"):
+        long_first(items)

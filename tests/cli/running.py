@@ -12,8 +12,8 @@ from typing import Any
 from tests.cli.shell import BENNU, environment
 from tests.stack.processes import alive, until
 
-END_TIMEOUT_S = 6.0
-"""Three seconds are promised; this is for a machine that has other things to do."""
+END_TIMEOUT_S = 30.0
+"""Three seconds are promised; this is for a machine that has other things to do, or a slow disk."""
 
 
 IN_THE_BACKGROUND = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")

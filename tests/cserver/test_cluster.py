@@ -110,9 +110,13 @@ def test_a_position_that_nobody_has_reached_is_waited_for_in_vain(cluster: Clust
     """UNAVAILABLE, with the reason, from leaders and followers."""
     account = account_in(0, "future")
     opened(cluster.nodes[0], account)
-    for node in cluster.nodes:
-        answer = node.ask(GetAccount(account=account), {"bennu-min-position": "bank-events-0:1000000"})
-        assert (answer.code, answer.reason) == ("UNAVAILABLE", "BEHIND")
+
+    def asked(node: Server) -> Answer:
+        return node.ask(GetAccount(account=account), {"bennu-min-position": "bank-events-0:1000000"})
+
+    with ThreadPoolExecutor(len(cluster.nodes)) as callers:
+        answers = list(callers.map(asked, cluster.nodes))
+    assert [(answer.code, answer.reason) for answer in answers] == [("UNAVAILABLE", "BEHIND")] * 3
 
 
 def test_a_killed_leader_is_replaced_while_callers_wait(own_cluster: Cluster) -> None:

@@ -40,7 +40,7 @@ def saying(statement: str) -> type[Projection]:
 async def begin(dsn: str, projection: type[Projection]) -> None:
     """Its tables are made, as at a start."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(10), looping(MemoryLog(MemoryBroker()), dsn, app=bank_with(projection)):
+        async with asyncio.timeout(60), looping(MemoryLog(MemoryBroker()), dsn, app=bank_with(projection)):
             pass
 
 

@@ -27,7 +27,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 30) -> None:
     """Return when the condition holds; fail after the deadline."""
     wait_until(lambda: True if condition() else None, timeout_s=timeout_s, why=f"not so after {timeout_s} s")
 

@@ -76,7 +76,7 @@ def test_kill_9_of_the_supervisor_ends_all(folder: Path) -> None:
     state = read_state(folder)
     assert state is not None
     os.kill(state.pid, signal.SIGKILL)
-    until(lambda: is_free(postgres_port(up.stdout)), timeout_s=5)
+    until(lambda: is_free(postgres_port(up.stdout)))
     assert run("status", folder).returncode == 1
     assert run("up", folder, "--log", "sqlite").returncode == 0
 

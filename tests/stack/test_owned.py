@@ -69,7 +69,7 @@ def test_cancelled_while_starting_it_leaves_nothing(tmp_path: Path) -> None:
         await asyncio.to_thread(until, lambda: server.child.running)
         booting.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(booting, 5)
+            await asyncio.wait_for(booting, 30)
 
     asyncio.run(use())
     assert not server.child.running

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -105,7 +104,9 @@ def test_kill_9_of_a_part_loses_no_record(rocketmq: RocketMQ, part: str) -> None
     assert asyncio.run(append(rocketmq.log_url, topic, body=b"after")) > offset
 
 
-def test_without_java_it_boots_on_the_wheels_and_stops_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_java_it_boots_on_the_wheels_and_ends_with_the_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A machine with Python alone runs it; here with the broker inside the proxy."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with RocketMQ(tmp_path, mode=Mode.LOCAL) as mq:
@@ -114,6 +115,4 @@ def test_without_java_it_boots_on_the_wheels_and_stops_fast(tmp_path: Path, monk
         offset = asyncio.run(append(mq.log_url, "local", body=b"here"))
         assert asyncio.run(first(mq.log_url, "local", offset=offset)) == b"here"
         pids = [mq.proxy.pid, mq.namesrv.pid]
-        began = time.monotonic()
-    assert time.monotonic() - began < 2
     assert not any(map(alive, pids))

@@ -19,7 +19,7 @@ from travel.mailbox import LETTERS
 from travel.saga import AGENCY
 from travel.v1.travel_pb2 import BookTrip, GetTrip, ReadMail, TripStatus, TripView
 
-WITHIN_S = 30
+WITHIN_S = 60
 PRICE_MINOR, PAID_IN_MINOR = 700, 10_000
 BOOKED, FAILED = TripStatus.TRIP_STATUS_BOOKED, TripStatus.TRIP_STATUS_FAILED
 ROOMS, SEATS = 30, 40

@@ -14,13 +14,18 @@ from bennu.log.port import Log
 from bennu.v1.command_pb2 import CommandBatch
 from bennu.wire.commands import COMMANDS_FORMAT_VERSION, CONTROL_CHARACTER
 from bennu.wire.partitioning import partition_of
+from bennu_cserver.by_type import by_type
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.intake import Intake
 from bennu_cserver.observed import Observed
-from bennu_cserver.origins import origin_at, problem_of
-from bennu_cserver.submission import Caller, Prepared, Submission
+from bennu_cserver.origins import origins_of, problem_of
+from bennu_cserver.slices import slices_of
+from bennu_cserver.submission import Caller, Columns, Prepared, Submission
 
 logger = structlog.get_logger()
+
+Refusal = tuple[str, str]
+"""The broken rule, and a sentence."""
 
 
 class GarbageRecord(Exception):
@@ -53,7 +58,8 @@ class CommandLogReader:
             batch = parse_commands(body)
             if batch.source and batch.source not in self._sources:
                 raise GarbageRecord(f"no numbered commands are taken from {batch.source!r}")
-            commands = [self._command(intake, batch, i, offset=offset) for i in range(len(batch.payloads))]
+            parts = slices_of(len(batch.payloads))
+            commands = [command for part in parts for command in self._commands(intake, batch, part, offset=offset)]
         except GarbageRecord as error:
             logger.warning(
                 "garbage in the command log passed over", topic=self._topic, offset=offset, reason=str(error)
@@ -65,29 +71,48 @@ class CommandLogReader:
         found.input_topic, found.input_offset = self._topic, offset + 1
         return found
 
-    def _command(self, intake: Intake, batch: CommandBatch, i: int, *, offset: int) -> Prepared:
-        type_name = batch.types[batch.type_indexes[i]]
-        own_id, place = batch.command_ids[i] if batch.command_ids else "", f"{self._topic}/{offset}/{i}"
-        origin = origin_at(batch, i)
-        if problem := _problem_of_id(own_id, batch):
-            command = intake.from_log(type_name, batch.payloads[i], place, origin=origin)
-            return replace(command, rule=None, refusal=("invalid_argument", problem))
-        command = intake.from_log(type_name, batch.payloads[i], own_id or place, origin=origin)
-        if command.rule is not None and command.message is not None:
-            belongs = partition_of(command.rule.key(command.message), self._partitions)
-            if belongs != self._number:
-                refusal = (
-                    "wrong_partition",
-                    f"belongs to partition {belongs} of {self._partitions}, not {self._number}",
+    def _commands(self, intake: Intake, batch: CommandBatch, part: range, *, offset: int) -> Iterator[Prepared]:
+        """Some of the commands; what can't be decided is prepared all the same, with the reason."""
+        of_part = slice(part.start, part.stop)
+        ids = batch.command_ids[of_part] or [""] * len(part)
+        bad_ids = _refused_ids(ids, numbered=bool(batch.source))
+        for i, own_id in enumerate(ids):
+            if not own_id or i in bad_ids:
+                ids[i] = f"{self._topic}/{offset}/{part[i]}"
+        columns = Columns(batch.payloads[of_part], ids, origins_of(batch, part))
+        found = by_type(batch.types, batch.type_indexes[of_part], columns=columns, prepare=intake.all_from_log)
+        compensates, repeats = batch.compensates[of_part], batch.repeats[of_part]
+        for i, command in enumerate(found):
+            if refusal := bad_ids.get(i) or self._elsewhere(command):
+                yield replace(command, rule=None, refusal=refusal)
+            elif compensates or repeats:
+                yield replace(
+                    command, compensates=compensates[i] if compensates else "", repeats=bool(repeats) and repeats[i]
                 )
-                return replace(command, rule=None, refusal=refusal)
-        compensates = batch.compensates[i] if batch.compensates else ""
-        return replace(command, compensates=compensates, repeats=bool(batch.repeats) and batch.repeats[i])
+            else:
+                yield command
+
+    def _elsewhere(self, command: Prepared) -> Refusal | None:
+        """Why another partition has to take it, if so."""
+        if command.rule is None or command.message is None:
+            return None
+        belongs = partition_of(command.rule.key(command.message), self._partitions)
+        if belongs == self._number:
+            return None
+        return "wrong_partition", f"belongs to partition {belongs} of {self._partitions}, not {self._number}"
 
 
-def _problem_of_id(own_id: str, batch: CommandBatch) -> str:
-    """Why the id may not stand in the journal, not even with a rejection."""
-    if own_id.startswith(COMMAND_ID_PREFIX) and not batch.source:
+def _refused_ids(ids: Sequence[str], *, numbered: bool) -> dict[int, Refusal]:
+    """Which may not stand in the journal, not even with a rejection, and why."""
+    text = "".join(ids)
+    if not CONTROL_CHARACTER.search(text) and (numbered or COMMAND_ID_PREFIX not in text):
+        return {}  # 0.1 us each, where each by itself takes 0.5
+    problems = ((i, _problem_of_id(own_id, numbered=numbered)) for i, own_id in enumerate(ids))
+    return {i: ("invalid_argument", problem) for i, problem in problems if problem}
+
+
+def _problem_of_id(own_id: str, *, numbered: bool) -> str:
+    if own_id.startswith(COMMAND_ID_PREFIX) and not numbered:
         return f"{own_id}: such ids are for sagas"
     return f"{own_id!r} has control characters" if CONTROL_CHARACTER.search(own_id) else ""
 

@@ -1,5 +1,7 @@
 """Who asks, and within which trace: from a call's metadata, or as it came with a batch of commands."""
 
+from collections.abc import Sequence
+
 from bennu.limits import (
     MAX_ACTOR_BYTES,
     MAX_CAUSATION_ID_BYTES,
@@ -45,11 +47,13 @@ def _reason(metadata: dict[str, str | bytes]) -> str:
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
 
 
-def origin_at(batch: CommandBatch, i: int) -> Origin:
-    """The origin of command `i`; one object for all that share it."""
+def origins_of(batch: CommandBatch, part: range, *, by: Origin = NO_ORIGIN) -> Sequence[Origin]:
+    """Of some of the commands; one object for all that share it.  `by`: who asks, where the batch does not say."""
     if not batch.origins:
-        return NO_ORIGIN
-    return batch.origins[batch.origin_indexes[i] if batch.origin_indexes else 0]
+        return [by] * len(part)
+    indexes = batch.origin_indexes[part.start : part.stop] or [0] * len(part)
+    used = {index: batch.origins[index] for index in set(indexes)}  # not all: each command may have one of its own
+    return [used[index] for index in indexes]
 
 
 def problem_of(origin: Origin) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from bennu_cserver.edge import caller_of
 from bennu_cserver.intake import Intake, Refused, invalid
 from bennu_cserver.local import Unsettled
 from bennu_cserver.log_input import GarbageRecord
-from bennu_cserver.origins import origin_at
+from bennu_cserver.origins import origins_of
 from bennu_cserver.peer_stream import PeerStream
 from bennu_cserver.peers import CLIENT
 from bennu_cserver.routes import Routes
@@ -56,7 +56,8 @@ class PeerService:
             batch = parse_frame(request).commands
             type_name = batch.types[batch.type_indexes[0]]
             command_id = batch.command_ids[0] if batch.command_ids else None
-            command = self._intake.command(type_name, batch.payloads[0], command_id, origin=origin_at(batch, 0))
+            (origin,) = origins_of(batch, range(1))
+            command = self._intake.command(type_name, batch.payloads[0], command_id, origin=origin)
         except Refused as refused:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
         return (await self._tried(command, _caller(context))).SerializeToString()

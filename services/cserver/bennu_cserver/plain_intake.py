@@ -31,11 +31,11 @@ class PlainIntake:
         self._validator = validator
         self._types: dict[str, Type] = {}
 
-    def commands(self, type_name: str, columns: Columns) -> Sequence[Prepared]:
-        """All of them, of a client and with ids that were checked; none where one of them is not plain."""
+    def commands(self, type_name: str, columns: Columns, *, of_log: bool = False) -> Sequence[Prepared]:
+        """All of them, with ids that were checked; none where one of them is not plain, or not for a client to send."""
         payloads, command_ids, origins = columns
         type_ = self._types.get(type_name) or self._type(type_name)
-        if type_ is None or max(map(len, payloads)) > MAX_UNKNOWN_FIELD_BYTES:
+        if type_ is None or not (of_log or type_.rule.reply_type) or max(map(len, payloads)) > MAX_UNKNOWN_FIELD_BYTES:
             return ()
         read = type_.bulk.read(payloads)
         if read is None:
@@ -49,9 +49,9 @@ class PlainIntake:
         return list(map(Prepared, command_ids, repeat(type_name), repeat(rule), messages, digests, origins, keys))
 
     def _type(self, type_name: str) -> Type | None:
-        """None for what is no command of a client."""
+        """None for what is no command."""
         rule = self._app.commands.get(type_name)
-        if rule is None or not rule.reply_type:
+        if rule is None:
             return None
         valid = plain_rules(rule.message) or self._all_valid
         type_ = self._types[type_name] = Type(rule, Bulk(rule.message), valid, payload_digest(type_name))

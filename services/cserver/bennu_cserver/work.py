@@ -6,8 +6,9 @@ from operator import attrgetter
 from typing import NamedTuple, cast
 
 from bennu.v1.command_pb2 import CommandBatch, Origin
+from bennu_cserver.by_type import by_type
 from bennu_cserver.intake import Intake, Refused
-from bennu_cserver.origins import NO_ORIGIN, origin_at
+from bennu_cserver.origins import NO_ORIGIN, origins_of
 from bennu_cserver.routes import Routes
 from bennu_cserver.submission import Columns, Prepared, Reply
 
@@ -33,12 +34,8 @@ class Work(NamedTuple):
     ) -> None:
         """Some of the commands; what is refused has its reply.  `by`: who asks, where the batch does not say."""
         columns = _columns(batch, part, self.ids, by=by)
-        types, indexes = batch.types, batch.type_indexes[part.start : part.stop]
-        first, *others = dict.fromkeys(indexes)
-        if others:
-            self._sort(part, _by_type(intake, types, indexes, columns=columns), routes)
-        else:
-            self._sort(part, intake.commands(types[first], columns), routes)
+        indexes = batch.type_indexes[part.start : part.stop]
+        self._sort(part, by_type(batch.types, indexes, columns=columns, prepare=intake.commands), routes)
 
     def _sort(self, part: range, found: Sequence[Prepared | Refused], routes: Routes) -> None:
         """Under the partitions that they belong to; what is refused has its reply."""
@@ -60,17 +57,5 @@ class Work(NamedTuple):
 
 def _columns(batch: CommandBatch, part: range, ids: Sequence[str], *, by: Origin) -> Columns:
     """Of a part of the batch: slices, for each look at a column of a message takes as long as all of a slice."""
-    origins = [origin_at(batch, i) for i in part] if batch.origins else [by] * len(part)
-    return Columns(batch.payloads[part.start : part.stop], ids[part.start : part.stop], origins)
-
-
-def _by_type(
-    intake: Intake, types: Sequence[str], indexes: Sequence[int], *, columns: Columns
-) -> Sequence[Prepared | Refused]:
-    """The commands of each type together, and what became of them where each stands."""
-    found: dict[int, Prepared | Refused] = {}
-    for type_index in dict.fromkeys(indexes):
-        places = [place for place, index in enumerate(indexes) if index == type_index]
-        of_type = columns.at(places)
-        found.update(zip(places, intake.commands(types[type_index], of_type), strict=True))
-    return [found[place] for place in range(len(indexes))]
+    of_part = slice(part.start, part.stop)
+    return Columns(batch.payloads[of_part], ids[of_part], origins_of(batch, part, by=by))
