@@ -1,14 +1,28 @@
 """How many commands of a long line share a batch."""
 
+import asyncio
 from contextlib import aclosing
+from itertools import count
 
 from bank.v1.commands_pb2 import OpenAccount
-from bennu.limits import DECIDE_CHUNK, GATHER_SLICES
+from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, IDLE_TURN_US
 from bennu.replica.journal import decode
+from bennu.replica.leader import Replica
+from bennu.replica.pauses import Pauses
 from bennu.testing.loop import run
 from bennu.v1.journal_pb2 import EventBatch
+from bennu_cserver.command_loop import Partition
 from bennu_cserver.submission import Submission
 from tests.cserver.test_intake import never, prepared, routes_of_a_stalled_partition
+
+TURNS_BETWEEN_CALLS = 20
+
+
+async def batches(replica: Replica) -> list[int]:
+    """How many commands each batch of its journal has."""
+    async with aclosing(replica.log.read(replica.topic, 0)) as chunks:
+        bodies = [body for _, body in await anext(chunks)]
+    return [len(batch.command_ids) for body in bodies if isinstance(batch := decode(body, where="test"), EventBatch)]
 
 
 async def entries_of(commands: int) -> list[int]:
@@ -22,9 +36,7 @@ async def entries_of(commands: int) -> list[int]:
     partition.submit(Submission(opened, never))
     partition.stop()
     await partition.lead()
-    async with aclosing(replica.log.read(replica.topic, 0)) as chunks:
-        bodies = [body for _, body in await anext(chunks)]
-    return [len(batch.command_ids) for body in bodies if isinstance(batch := decode(body, where="test"), EventBatch)]
+    return await batches(replica)
 
 
 def test_a_short_line_is_one_batch() -> None:
@@ -38,3 +50,30 @@ def test_a_line_that_does_not_end_is_closed_all_the_same() -> None:
     first, *rest = run(entries_of(3 * full + 1))
     assert first == full
     assert sum(rest) == 2 * full + 1
+
+
+async def batches_of_calls(busy: bool) -> list[int]:
+    """How many of three commands, which come some turns of the loop apart, each batch has."""
+    now_us = count(step=IDLE_TURN_US + 1 if busy else 0)  # each look at the clock takes so long
+    _, stalled = routes_of_a_stalled_partition()
+    replica = stalled.replica
+    partition = Partition(replica, stalled.fold, Pauses(lambda: next(now_us)))
+    replica.state.window.count, replica.state.window.age_us = 1_000, 10**9
+    replica.lead()
+    replica.open.forced = False
+    await replica.log.create(replica.topic)
+    leading = asyncio.create_task(partition.lead())
+    for number in range(3):
+        command = prepared(OpenAccount(account=f"a{number}", currency="EUR"), f"open-{number}")
+        partition.submit(Submission([command], never))
+        for _ in range(TURNS_BETWEEN_CALLS):
+            await asyncio.sleep(0)
+    partition.stop()
+    await leading
+    return await batches(replica)
+
+
+def test_calls_that_come_one_by_one_share_an_append_of_a_busy_process() -> None:
+    """Where the loop is idle in between nobody waits for another; where it is busy they do, and share it."""
+    assert run(batches_of_calls(busy=False)) == [1, 1, 1]
+    assert run(batches_of_calls(busy=True)) == [3]
