@@ -2,10 +2,10 @@
 
 import asyncio
 from contextlib import aclosing
-from itertools import count
+from itertools import count, islice
 
 from bank.v1.commands_pb2 import OpenAccount
-from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, IDLE_TURN_US
+from bennu.limits import DECIDE_CHUNK, FEW_ENTRIES, GATHER_SLICES, IDLE_TURN_US
 from bennu.replica.journal import decode
 from bennu.replica.leader import Replica
 from bennu.replica.pauses import Pauses
@@ -52,8 +52,8 @@ def test_a_line_that_does_not_end_is_closed_all_the_same() -> None:
     assert sum(rest) == 2 * full + 1
 
 
-async def batches_of_calls(busy: bool) -> list[int]:
-    """How many of three commands, which come some turns of the loop apart, each batch has."""
+async def batches_of_calls(*together: int, busy: bool) -> list[int]:
+    """How many commands each batch has; so many come in one turn of the loop, and the next ones some turns later."""
     now_us = count(step=IDLE_TURN_US + 1 if busy else 0)  # each look at the clock takes so long
     _, stalled = routes_of_a_stalled_partition()
     replica = stalled.replica
@@ -62,10 +62,11 @@ async def batches_of_calls(busy: bool) -> list[int]:
     replica.lead()
     replica.open.forced = False
     await replica.log.create(replica.topic)
-    leading = asyncio.create_task(partition.lead())
-    for number in range(3):
-        command = prepared(OpenAccount(account=f"a{number}", currency="EUR"), f"open-{number}")
-        partition.submit(Submission([command], never))
+    leading, numbers = asyncio.create_task(partition.lead()), count()
+    for calls in together:
+        for number in islice(numbers, calls):
+            command = prepared(OpenAccount(account=f"a{number}", currency="EUR"), f"open-{number}")
+            partition.submit(Submission([command], never))
         for _ in range(TURNS_BETWEEN_CALLS):
             await asyncio.sleep(0)
     partition.stop()
@@ -74,6 +75,16 @@ async def batches_of_calls(busy: bool) -> list[int]:
 
 
 def test_calls_that_come_one_by_one_share_an_append_of_a_busy_process() -> None:
-    """Where the loop is idle in between nobody waits for another; where it is busy they do, and share it."""
-    assert run(batches_of_calls(busy=False)) == [1, 1, 1]
-    assert run(batches_of_calls(busy=True)) == [3]
+    """Where the loop is idle in between nobody waits for another; where it is busy those do that follow others."""
+    assert run(batches_of_calls(2, 1, 1, 1, busy=False)) == [2, 1, 1, 1]
+    assert run(batches_of_calls(2, 1, 1, 1, busy=True)) == [2, 3]
+
+
+def test_a_caller_who_is_alone_waits_for_nobody() -> None:
+    """However busy the process is with others: who shared no append would wait in vain."""
+    assert run(batches_of_calls(1, 1, 1, busy=True)) == [1, 1, 1]
+
+
+def test_many_commands_wait_for_no_more() -> None:
+    """A batch whose commands cost more than its append goes at once."""
+    assert run(batches_of_calls(2, FEW_ENTRIES, 1, busy=True)) == [2, FEW_ENTRIES, 1]

@@ -53,7 +53,7 @@ class Partition:
     async def lead(self) -> None:
         """Decide and append until told to stop and done.  Raises `SteppedDown`, or `Final` errors."""
         commit: asyncio.Task[None] | None = None
-        slices, gathered = 0, False
+        slices, gathered = 0, True
         watch = self._start(self.replica.watch())
         try:
             while not (self.stopping and commit is None and not self._inbox and self.replica.open.empty):
@@ -63,7 +63,7 @@ class Partition:
                 if commit is None and not self.replica.open.empty and ripe:
                     if not gathered and self.replica.open.small and (gathered := await self._pauses.gather()):
                         continue
-                    slices, gathered = 0, False
+                    slices, gathered = 0, len(self.replica.open.command_ids) == 1  # alone, as the next may be
                     commit = self._start(self.replica.commit(*self.replica.seal()))
                 if not self._inbox or self.replica.open.full:
                     await self._wake.wait()
