@@ -77,6 +77,7 @@ async def _settled(
     if caller.path is not None:
         caller.path.lined()
     if not partition.submit(submission):
+        waiting.cancel()  # else it would be kept until its time is over, as one that waits is
         raise Unsettled(overloaded(partition.retry_ms()))
     batch_no = await waiting
     if batch_no < 0:

@@ -19,6 +19,10 @@ class Waits:
         """Until when each waits.  What is done stays only behind one that waits longer than it."""
         self._timer: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._line)
+
     def begin(self) -> asyncio.Future[int]:
         """One that is `GAVE_UP` when nobody has set it after so long."""
         self._forget_done()
