@@ -39,6 +39,14 @@ DECIDE_CHUNK = 32
 GATHER_SLICES = 8
 """After so many a batch is closed although more commands are in line: one of few costs as much as one of many."""
 
+FEW_ENTRIES = 32
+"""A batch with fewer stays open while the event loop is busy, for more are on their way then: an append costs as much
+as ten commands.  One that comes after a batch of a single command does not: its caller may be the only one ..."""
+GATHER_TURNS = 8
+"""... a loop without one idle turn among so many is busy ..."""
+GATHER_MS = 3
+"""... and so long at most."""
+
 PREPARE_CHUNK = 64
 """Commands of a frame parsed and validated before the event loop gets a turn."""
 TURNS_BETWEEN_SLICES = 16

@@ -5,7 +5,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
-from bennu.limits import BATCH_BYTES, BATCH_ENTRIES, ENTRY_BYTES
+from bennu.limits import BATCH_BYTES, BATCH_ENTRIES, ENTRY_BYTES, FEW_ENTRIES
 from bennu.replica.decision import Decision
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
@@ -66,6 +66,11 @@ class OpenBatch:
     def full(self) -> bool:
         """No further command should be decided into it."""
         return self.bytes > BATCH_BYTES or len(self.command_ids) >= BATCH_ENTRIES
+
+    @property
+    def small(self) -> bool:
+        """It has few commands, and an append of it would mostly be the append."""
+        return 0 < len(self.command_ids) < FEW_ENTRIES
 
     def add(self, command: Decided, decision: Decision) -> None:
         """One entry."""

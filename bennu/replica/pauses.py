@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from bennu.limits import (
     CALM_FOR_US,
+    GATHER_MS,
+    GATHER_TURNS,
     IDLE_TURN_US,
     KNOWN_SLICERS,
     LEFT_TO_OTHERS,
@@ -66,9 +68,18 @@ class Pauses:
         async with self._line:
             self._end_slice()
             await self._rest()
-            await self._idle_turn()
+            await self._idle_turn(TURNS_BETWEEN_SLICES)
             self._since_us = self._sliced_us[who] = self._now_us()
             asyncio.get_running_loop().call_soon(self._end_slice)
+
+    async def gather(self) -> bool:
+        """True after a turn in which nobody had anything to do; or, in a busy loop, when others had some time.
+
+        Commands of single calls come one by one: each goes through several turns of the loop before it is in line.
+        """
+        if not await self._idle_turn(GATHER_TURNS):
+            await asyncio.sleep(GATHER_MS / 1000)
+        return True
 
     def _end_slice(self) -> None:
         """It took until its task awaits something, and what it took is owed to others."""
@@ -86,9 +97,11 @@ class Pauses:
             await asyncio.sleep(self._owed_us / 1_000_000)
             self._owed_us = 0
 
-    async def _idle_turn(self) -> None:
-        for _ in range(TURNS_BETWEEN_SLICES):
+    async def _idle_turn(self, turns: int) -> bool:
+        """Whether one came among so many."""
+        for _ in range(turns):
             began_us = self._now_us()
             await asyncio.sleep(0)
             if self._now_us() - began_us <= IDLE_TURN_US:
-                return
+                return True
+        return False

@@ -172,6 +172,7 @@ def test_a_full_line_is_said_at_once(fill: Callable[[Partition], None]) -> None:
         query = app.queries["bank.v1.GetAccount"]
         assert await routes.ask(query, GetAccount(account="a")) == (OVERLOADED, "")
         assert partition._inbox.commands == before
+        assert len(partition.waits) <= 1  # a flood that is refused is not kept until it would have been too late
 
     asyncio.run(asked())
 

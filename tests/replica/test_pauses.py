@@ -3,7 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-from bennu.limits import CALM_FOR_US, IDLE_TURN_US, KNOWN_SLICERS, LEFT_TO_OTHERS, TURNS_BETWEEN_SLICES
+from bennu.limits import (
+    CALM_FOR_US,
+    GATHER_MS,
+    GATHER_TURNS,
+    IDLE_TURN_US,
+    KNOWN_SLICERS,
+    LEFT_TO_OTHERS,
+    TURNS_BETWEEN_SLICES,
+)
 from bennu.replica.pauses import Pauses
 from bennu.testing.loop import run
 
@@ -146,3 +154,30 @@ def test_clients_that_left_are_forgotten() -> None:
         return len(pauses._sliced_us)
 
     assert run(known()) <= KNOWN_SLICERS
+
+
+def gathered(work: int, each_us: int) -> tuple[int, float]:
+    """How many turns of others' work come before a batch is closed, and how long a timer was waited for."""
+
+    async def gather() -> tuple[int, float]:
+        others = Others()
+        working = asyncio.create_task(others.work(work, each_us))
+        assert await Pauses(lambda: others.now_us).gather()
+        found = others.turns
+        working.cancel()
+        return found, asyncio.get_running_loop().time()
+
+    return run(gather())
+
+
+def test_a_batch_waits_for_calls_on_their_way_only() -> None:
+    """Nothing, when nobody is at work; until they are done, when few turns are left of it."""
+    assert gathered(0, 0) == (0, 0.0)
+    assert gathered(GATHER_TURNS - 1, IDLE_TURN_US + 1) == (GATHER_TURNS - 1, 0.0)
+
+
+def test_a_busy_loop_keeps_a_batch_open_for_so_long() -> None:
+    """And no longer, although it is busy still."""
+    turns, waited_s = gathered(1_000, IDLE_TURN_US + 1)
+    assert turns >= GATHER_TURNS
+    assert waited_s == GATHER_MS / 1000

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
-from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, LOG_INPUTS
+from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, LOG_INPUTS, REPLY_TIMEOUT_MS
 from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
 from bennu.replica.pauses import Pauses
@@ -20,6 +20,7 @@ from bennu_cserver.inbox import Inbox
 from bennu_cserver.numbered import is_next
 from bennu_cserver.replies import NOT_DECIDED, UNKNOWN
 from bennu_cserver.submission import Prepared, Reply, Submission
+from bennu_cserver.waits import Waits
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ class Partition:
         self.log_slots = asyncio.Semaphore(LOG_INPUTS)
         self._monotonic_s = asyncio.get_running_loop().time
         self._inbox = Inbox(self._monotonic_s)
+        self.waits = Waits(REPLY_TIMEOUT_MS / 1000)
+        self.retry_ms = self._inbox.retry_ms
         self._unanswered: dict[Submission, None] = {}
 
     def submit(self, submission: Submission) -> bool:
@@ -47,14 +50,10 @@ class Partition:
         self._wake.set()
         return True
 
-    def retry_ms(self) -> int:
-        """When to come again, for whom there was no room."""
-        return self._inbox.retry_ms()
-
     async def lead(self) -> None:
         """Decide and append until told to stop and done.  Raises `SteppedDown`, or `Final` errors."""
         commit: asyncio.Task[None] | None = None
-        slices = 0
+        slices, gathered = 0, True
         watch = self._start(self.replica.watch())
         try:
             while not (self.stopping and commit is None and not self._inbox and self.replica.open.empty):
@@ -62,8 +61,9 @@ class Partition:
                 slices += 1
                 ripe = not self._inbox or self.replica.open.full or slices >= GATHER_SLICES
                 if commit is None and not self.replica.open.empty and ripe:
-                    slices = 0
-                    watch.cancel()
+                    if not gathered and self.replica.open.small and (gathered := await self._pauses.gather()):
+                        continue
+                    slices, gathered = 0, len(self.replica.open.command_ids) == 1  # alone, as the next may be
                     commit = self._start(self.replica.commit(*self.replica.seal()))
                 if not self._inbox or self.replica.open.full:
                     await self._wake.wait()
@@ -73,7 +73,7 @@ class Partition:
                 if commit is not None and commit.done():
                     commit = commit.result()
                 if commit is None and watch.done():
-                    self.replica.take(() if watch.cancelled() else watch.result())
+                    self.replica.take(watch.result())
                     watch = self._start(self.replica.watch())
         finally:
             for task in filter(None, (commit, watch)):

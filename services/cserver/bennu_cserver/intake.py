@@ -20,7 +20,7 @@ from bennu.replica.window import UUID_CHARS, is_uuid7
 from bennu.v1 import options_pb2
 from bennu.v1.command_pb2 import Origin
 from bennu.wire.commands import CONTROL_CHARACTER
-from bennu_cserver.origins import origin_in, problem_of
+from bennu_cserver.origins import NO_ORIGIN, origin_in, problem_of
 from bennu_cserver.plain_intake import PlainIntake
 from bennu_cserver.submission import Columns, Prepared, Reply, payload_digest
 
@@ -178,7 +178,7 @@ class Intake:
 def origin_of(metadata: dict[str, str | bytes]) -> Origin:
     """Who asks, and within which trace, from a call's metadata.  Raises `Refused`."""
     origin = origin_in(metadata)
-    if problem := problem_of(origin):
+    if origin is not NO_ORIGIN and (problem := problem_of(origin)):
         field, text = problem
         raise invalid(text, field)
     return origin

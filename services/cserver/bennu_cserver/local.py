@@ -1,12 +1,11 @@
 """Commands and queries for a partition that this process leads: into its line, and back with an answer."""
 
-import asyncio
 from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
 from bennu.domain.app import QueryRule
-from bennu.limits import QUERY_BYTES, REPLY_TIMEOUT_MS
+from bennu.limits import QUERY_BYTES
 from bennu_cserver import deciding
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.deciding import Tried
@@ -64,7 +63,7 @@ async def _settled(
     """The commands with their replies, and the position that makes them true.  Raises `Unsettled`."""
     if partition.stopping:  # what goes on coming must not keep it from stopping
         raise Unsettled(UNKNOWN)
-    waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    waiting = partition.waits.begin()
 
     def done(_: Submission, batch_no: int) -> None:
         if waiting.done():  # the caller has given up
@@ -78,12 +77,9 @@ async def _settled(
     if caller.path is not None:
         caller.path.lined()
     if not partition.submit(submission):
+        waiting.cancel()  # else it would be kept until its time is over, as one that waits is
         raise Unsettled(overloaded(partition.retry_ms()))
-    try:
-        async with asyncio.timeout(REPLY_TIMEOUT_MS / 1000):
-            batch_no = await waiting
-    except TimeoutError:
-        raise Unsettled(UNKNOWN) from None
+    batch_no = await waiting
     if batch_no < 0:
         raise Unsettled(UNKNOWN)
     return submission, f"{partition.replica.topic}:{batch_no}"
