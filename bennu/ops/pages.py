@@ -1,0 +1,98 @@
+"""Memory in large pages: where a replica's states lie all over hundreds of megabytes, most of a look at one of them is
+the processor's search for its page, above all in a virtual machine.
+
+Linux gives large pages to those who ask (`/sys/kernel/mm/transparent_hugepage/enabled` says `madvise` or `always`).
+What was read at the start is moved into them by a thread, while the next is read: moving takes a page away for a
+moment, which no caller is to wait for.  A process that gets none goes on as it is.
+"""
+
+import asyncio
+import ctypes
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+LARGE_BYTES = 2 * 1024 * 1024
+LOOK_S = 0.2
+"""How often it is looked whether memory has grown, while much is read."""
+GROWN_BYTES = 32 * 1024 * 1024
+"""By which it has to have, to be worth the work."""
+_MADV_COLLAPSE = 25
+"""Since Linux 6.1; an older one refuses it."""
+
+
+class Region(NamedTuple):
+    """Of whole large pages, by address."""
+
+    begin: int
+    end: int
+
+
+class Growth:
+    """What of this process's own memory has not been moved yet."""
+
+    def __init__(self) -> None:
+        self._moved_bytes = _resident_bytes()
+        self._one_at_a_time = Lock()
+
+    def move(self) -> int:
+        """Move what there is, when it has grown by enough; how many bytes were looked at.  It blocks for a while."""
+        with self._one_at_a_time:
+            return self._move()
+
+    def _move(self) -> int:
+        if _resident_bytes() - self._moved_bytes < GROWN_BYTES:
+            return 0
+        regions = list(_own_regions(Path("/proc/self/maps").read_text()))
+        for begin, end in regions:
+            _advise(begin, end - begin)
+        self._moved_bytes = _resident_bytes()
+        return sum(end - begin for begin, end in regions)
+
+
+@asynccontextmanager
+async def large_pages(over: Callable[[], bool] = lambda: False) -> AsyncGenerator[None, None]:
+    """What grows within the block, by tens of megabytes, is moved meanwhile; what grows after `over` stays as it is."""
+    if sys.platform != "linux":
+        yield
+        return
+    growth = Growth()
+    moving = asyncio.create_task(_move_until(growth, over))
+    try:
+        yield
+        if not moving.done():
+            await asyncio.to_thread(growth.move)
+    finally:
+        moving.cancel()
+        await asyncio.wait((moving,))
+
+
+async def _move_until(growth: Growth, over: Callable[[], bool]) -> None:
+    last = False
+    while not last:
+        await asyncio.sleep(LOOK_S)
+        last = over()  # asked first, so that all that came before is moved
+        await asyncio.to_thread(growth.move)
+
+
+def _own_regions(maps: str) -> Iterator[Region]:
+    """Those of `/proc/self/maps` that may be written and are no file's, as far as they are whole large pages."""
+    for line in maps.splitlines():
+        place, rights, *_, inode = line.split()[:5]
+        if rights.startswith("rw-p") and inode == "0" and "[stack]" not in line:
+            first, last = (int(address, 16) for address in place.split("-"))
+            begin, end = -(-first // LARGE_BYTES) * LARGE_BYTES, last // LARGE_BYTES * LARGE_BYTES
+            if begin < end:
+                yield Region(begin, end)
+
+
+def _advise(begin: int, size: int) -> None:
+    # What it refuses, such as pages that are not there, stays as it is: nothing depends on it.
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), _MADV_COLLAPSE)
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

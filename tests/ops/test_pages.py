@@ -1,0 +1,104 @@
+"""Memory in large pages: what is moved is our own, in whole pages, and says afterwards what it said before."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from bennu.ops import pages
+from bennu.ops.pages import LARGE_BYTES, Growth, Region, large_pages
+
+SIZE = 64 * 1024 * 1024
+SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not SWITCH.exists() or "[never]" in SWITCH.read_text(),
+    reason="this machine gives no large pages",
+)
+
+
+@pytest.fixture(autouse=True)
+def _supported() -> None:
+    """Linux before 6.1 refuses."""
+    grown = bytearray(SIZE)
+    growth = Growth()
+    growth._moved_bytes = 0
+    growth.move()
+    if not large_bytes():
+        pytest.skip("this kernel moves nothing")
+    del grown
+
+
+def large_bytes() -> int:
+    """Of this process, that lie in large pages."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("AnonHugePages")).split()[1]) * 1024
+
+
+def filled() -> bytearray:
+    """Memory that is there, byte for byte."""
+    return bytearray(bytes(range(256)) * (SIZE // 256))
+
+
+def test_what_grew_is_moved_and_says_the_same() -> None:
+    """And is not moved again."""
+    growth, before = Growth(), large_bytes()
+    grown = filled()
+    assert growth.move() >= SIZE - 2 * LARGE_BYTES
+    assert large_bytes() - before >= SIZE // 2
+    assert grown == filled()
+    assert growth.move() == 0
+
+
+def test_what_grew_little_is_left_alone() -> None:
+    """It would not be worth the work."""
+    growth = Growth()
+    grown = bytearray(pages.GROWN_BYTES // 4)
+    assert growth.move() == 0
+    del grown
+
+
+def test_it_is_moved_by_the_end_of_the_block() -> None:
+    """However short that was."""
+
+    async def work() -> bytearray:
+        async with large_pages():
+            return filled()
+
+    before = large_bytes()
+    grown = asyncio.run(work())
+    assert large_bytes() - before >= SIZE // 2
+    assert grown == filled()
+
+
+def test_once_it_is_over_nothing_is_moved_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader's callers are not to wait for it; what came before is moved all the same."""
+    moves: list[str] = []
+    monkeypatch.setattr(pages, "LOOK_S", 0.0)
+    monkeypatch.setattr(Growth, "move", lambda _: moves.append("moved"))
+
+    def over() -> bool:
+        moves.append("asked")
+        return len(moves) > 4
+
+    async def work() -> None:
+        async with large_pages(over):
+            moving = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait(moving)
+
+    asyncio.run(work())
+    assert moves == ["asked", "moved"] * 3
+
+
+def test_only_whole_pages_of_our_own_are_moved() -> None:
+    """No file's, no stack, nothing that can't be written, and no part of a page that is another region's."""
+    maps = """\
+00400000-00c00000 rw-p 00000000 08:01 1234  /usr/bin/python
+00d00000-01500000 rw-p 00000000 00:00 0 [heap]
+02000000-02800000 r--p 00000000 00:00 0
+03000000-03100000 rw-p 00000000 00:00 0
+04000000-04400000 rw-s 00000000 00:00 0
+05000000-05800000 rw-p 00000000 00:00 0 [stack]
+"""
+    assert list(pages._own_regions(maps)) == [Region(0x00E00000, 0x01400000)]
