@@ -19,7 +19,9 @@ LARGE_BYTES = 2 * 1024 * 1024
 LOOK_S = 0.2
 """How often it is looked whether memory has grown, while much is read."""
 GROWN_BYTES = 32 * 1024 * 1024
-"""By which it has to have, to be worth the work."""
+"""By which it has to have, to be worth the work ..."""
+GROWN_TIMES = 2
+"""... and to how many times what it was, while it still grows: what is moved often delays what makes it grow."""
 _MADV_COLLAPSE = 25
 """Since Linux 6.1; an older one refuses it."""
 
@@ -35,47 +37,41 @@ class Growth:
     """What of this process's own memory has not been moved yet."""
 
     def __init__(self) -> None:
-        self._moved_bytes = _resident_bytes()
+        self._moved_bytes = 0
         self._one_at_a_time = Lock()
 
-    def move(self) -> int:
-        """Move what there is, when it has grown by enough; how many bytes were looked at.  It blocks for a while."""
+    def move(self, times: float = 1) -> int:
+        """Move all, when it has grown by enough, and to so many times; how many bytes were looked at.  It blocks."""
         with self._one_at_a_time:
-            return self._move()
-
-    def _move(self) -> int:
-        if _resident_bytes() - self._moved_bytes < GROWN_BYTES:
-            return 0
-        regions = list(_own_regions(Path("/proc/self/maps").read_text()))
-        for begin, end in regions:
-            _advise(begin, end - begin)
-        self._moved_bytes = _resident_bytes()
-        return sum(end - begin for begin, end in regions)
+            if _resident_bytes() < max(self._moved_bytes + GROWN_BYTES, self._moved_bytes * times):
+                return 0
+            regions = list(_own_regions(Path("/proc/self/maps").read_text()))
+            for begin, end in regions:
+                _advise(begin, end - begin)
+            self._moved_bytes = _resident_bytes()
+            return sum(end - begin for begin, end in regions)
 
 
 @asynccontextmanager
 async def large_pages(over: Callable[[], bool] = lambda: False) -> AsyncGenerator[None, None]:
-    """What grows within the block, by tens of megabytes, is moved meanwhile; what grows after `over` stays as it is."""
+    """What is there, and what grows within the block, is moved by and by; all of it when it is `over`, and no more."""
     if sys.platform != "linux":
         yield
         return
-    growth = Growth()
-    moving = asyncio.create_task(_move_until(growth, over))
+    moving = asyncio.create_task(_move_until(over))
     try:
         yield
-        if not moving.done():
-            await asyncio.to_thread(growth.move)
     finally:
         moving.cancel()
         await asyncio.wait((moving,))
 
 
-async def _move_until(growth: Growth, over: Callable[[], bool]) -> None:
-    last = False
-    while not last:
+async def _move_until(over: Callable[[], bool]) -> None:
+    growth = Growth()
+    while not over():
+        await asyncio.to_thread(growth.move, GROWN_TIMES)
         await asyncio.sleep(LOOK_S)
-        last = over()  # asked first, so that all that came before is moved
-        await asyncio.to_thread(growth.move)
+    await asyncio.to_thread(growth.move)
 
 
 def _own_regions(maps: str) -> Iterator[Region]:

@@ -19,15 +19,15 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def _supported() -> None:
-    """Linux before 6.1 refuses."""
-    grown = bytearray(SIZE)
-    growth = Growth()
-    growth._moved_bytes = 0
-    growth.move()
+def growth() -> Growth:
+    """That has moved what was there before the test.  Linux before 6.1 refuses."""
+    found, grown = Growth(), bytearray(SIZE)
+    found.move()
     if not large_bytes():
         pytest.skip("this kernel moves nothing")
     del grown
+    found._moved_bytes = pages._resident_bytes()
+    return found
 
 
 def large_bytes() -> int:
@@ -41,9 +41,9 @@ def filled() -> bytearray:
     return bytearray(bytes(range(256)) * (SIZE // 256))
 
 
-def test_what_grew_is_moved_and_says_the_same() -> None:
+def test_what_grew_is_moved_and_says_the_same(growth: Growth) -> None:
     """And is not moved again."""
-    growth, before = Growth(), large_bytes()
+    before = large_bytes()
     grown = filled()
     assert growth.move() >= SIZE - 2 * LARGE_BYTES
     assert large_bytes() - before >= SIZE // 2
@@ -51,44 +51,52 @@ def test_what_grew_is_moved_and_says_the_same() -> None:
     assert growth.move() == 0
 
 
-def test_what_grew_little_is_left_alone() -> None:
+def test_what_grew_little_is_left_alone(growth: Growth) -> None:
     """It would not be worth the work."""
-    growth = Growth()
     grown = bytearray(pages.GROWN_BYTES // 4)
     assert growth.move() == 0
     del grown
 
 
-def test_it_is_moved_by_the_end_of_the_block() -> None:
-    """However short that was."""
+def test_while_it_grows_it_is_moved_when_it_has_doubled(growth: Growth) -> None:
+    """Else what is moved again and again would delay what makes it grow."""
+    growth._moved_bytes = pages._resident_bytes()
+    grown = filled()
+    assert growth.move(times=1 + 2 * SIZE / growth._moved_bytes) == 0
+    assert growth.move(times=1 + SIZE / 2 / growth._moved_bytes) > 0
+    del grown
 
-    async def work() -> bytearray:
-        async with large_pages():
-            return filled()
 
+def test_a_block_moves_what_there_is(growth: Growth) -> None:
+    """From its beginning on, while its work goes on."""
+    grown = filled()
     before = large_bytes()
-    grown = asyncio.run(work())
+
+    async def work() -> None:
+        answers = iter([False, True])
+        async with large_pages(lambda: next(answers)):
+            moving = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait(moving)
+
+    asyncio.run(work())
     assert large_bytes() - before >= SIZE // 2
     assert grown == filled()
 
 
 def test_once_it_is_over_nothing_is_moved_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader's callers are not to wait for it; what came before is moved all the same."""
-    moves: list[str] = []
+    moves: list[float] = []
+    answers = iter([False, False, True])
     monkeypatch.setattr(pages, "LOOK_S", 0.0)
-    monkeypatch.setattr(Growth, "move", lambda _: moves.append("moved"))
-
-    def over() -> bool:
-        moves.append("asked")
-        return len(moves) > 4
+    monkeypatch.setattr(Growth, "move", lambda _, times=1: moves.append(times))
 
     async def work() -> None:
-        async with large_pages(over):
+        async with large_pages(lambda: next(answers)):
             moving = asyncio.all_tasks() - {asyncio.current_task()}
             await asyncio.wait(moving)
 
     asyncio.run(work())
-    assert moves == ["asked", "moved"] * 3
+    assert moves == [pages.GROWN_TIMES, pages.GROWN_TIMES, 1]
 
 
 def test_only_whole_pages_of_our_own_are_moved() -> None:
