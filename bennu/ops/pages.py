@@ -34,7 +34,7 @@ class Region(NamedTuple):
 
 
 class Growth:
-    """What of this process's own memory has not been moved yet."""
+    """What of this process's own memory has not been moved yet; `GROWTH` is the one there is."""
 
     def __init__(self) -> None:
         self._moved_bytes = 0
@@ -52,6 +52,9 @@ class Growth:
             return sum(end - begin for begin, end in regions)
 
 
+GROWTH = Growth()
+
+
 @asynccontextmanager
 async def large_pages(over: Callable[[], bool] = lambda: False) -> AsyncGenerator[None, None]:
     """What is there, and what grows within the block, is moved by and by; all of it when it is `over`, and no more."""
@@ -67,11 +70,10 @@ async def large_pages(over: Callable[[], bool] = lambda: False) -> AsyncGenerato
 
 
 async def _move_until(over: Callable[[], bool]) -> None:
-    growth = Growth()
     while not over():
-        await asyncio.to_thread(growth.move, GROWN_TIMES)
+        await asyncio.to_thread(GROWTH.move, GROWN_TIMES)
         await asyncio.sleep(LOOK_S)
-    await asyncio.to_thread(growth.move)
+    await asyncio.to_thread(GROWTH.move)
 
 
 def _own_regions(maps: str) -> Iterator[Region]:
