@@ -16,6 +16,11 @@ from threading import Lock
 from typing import NamedTuple
 
 LARGE_BYTES = 2 * 1024 * 1024
+REGION_BYTES = 16 * 1024 * 1024
+"""Of a region that holds states, at least.  What smaller ones have, such as threads' stacks, may be a few small pages,
+each of which would become a large one."""
+USUAL_BYTES = 96 * 1024 * 1024
+"""Of a process without states; it is left alone."""
 LOOK_S = 0.2
 """How often it is looked whether memory has grown, while much is read."""
 GROWN_BYTES = 32 * 1024 * 1024
@@ -37,7 +42,7 @@ class Growth:
     """What of this process's own memory has not been moved yet; `GROWTH` is the one there is."""
 
     def __init__(self) -> None:
-        self._moved_bytes = 0
+        self._moved_bytes = USUAL_BYTES
         self._one_at_a_time = Lock()
 
     def move(self, times: float = 1) -> int:
@@ -77,13 +82,13 @@ async def _move_until(over: Callable[[], bool]) -> None:
 
 
 def _own_regions(maps: str) -> Iterator[Region]:
-    """Those of `/proc/self/maps` that may be written and are no file's, as far as they are whole large pages."""
+    """The great ones of `/proc/self/maps` that may be written and are no file's, as far as they are whole pages."""
     for line in maps.splitlines():
         place, rights, *_, inode = line.split()[:5]
         if rights.startswith("rw-p") and inode == "0" and "[stack]" not in line:
             first, last = (int(address, 16) for address in place.split("-"))
             begin, end = -(-first // LARGE_BYTES) * LARGE_BYTES, last // LARGE_BYTES * LARGE_BYTES
-            if begin < end:
+            if last - first >= REGION_BYTES:
                 yield Region(begin, end)
 
 

@@ -100,14 +100,14 @@ def test_once_it_is_over_nothing_is_moved_any_more(monkeypatch: pytest.MonkeyPat
     assert moves == [pages.GROWN_TIMES, pages.GROWN_TIMES, 1]
 
 
-def test_only_whole_pages_of_our_own_are_moved() -> None:
-    """No file's, no stack, nothing that can't be written, and no part of a page that is another region's."""
+def test_only_whole_pages_of_great_regions_of_our_own_are_moved() -> None:
+    """No file's, no main stack, nothing that can't be written or is shared, and no part of a page at either end."""
     maps = """\
-00400000-00c00000 rw-p 00000000 08:01 1234  /usr/bin/python
-00d00000-01500000 rw-p 00000000 00:00 0 [heap]
-02000000-02800000 r--p 00000000 00:00 0
-03000000-03100000 rw-p 00000000 00:00 0
-04000000-04400000 rw-s 00000000 00:00 0
-05000000-05800000 rw-p 00000000 00:00 0 [stack]
+00400000-02400000 rw-p 00000000 08:01 1234  /usr/bin/python
+02d00000-04700000 rw-p 00000000 00:00 0 [heap]
+06000000-08800000 r--p 00000000 00:00 0
+09000000-09800000 rw-p 00000000 00:00 0
+0a000000-0c400000 rw-s 00000000 00:00 0
+0d000000-0f800000 rw-p 00000000 00:00 0 [stack]
 """
-    assert list(pages._own_regions(maps)) == [Region(0x00E00000, 0x01400000)]
+    assert list(pages._own_regions(maps)) == [Region(0x02E00000, 0x04600000)]
