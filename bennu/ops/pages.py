@@ -8,13 +8,14 @@ moment, which no caller is to wait for.  A process that gets none goes on as it 
 
 import asyncio
 import ctypes
-import sys
+import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LARGE_BYTES = 2 * 1024 * 1024
 REGION_BYTES = 16 * 1024 * 1024
 """Of a region that holds states, at least.  What smaller ones have, such as threads' stacks, may be a few small pages,
@@ -27,6 +28,7 @@ GROWN_BYTES = 32 * 1024 * 1024
 """By which it has to have, to be worth the work ..."""
 GROWN_TIMES = 2
 """... and to how many times what it was, while it still grows: what is moved often delays what makes it grow."""
+_MAPS = Path("/proc/self/maps")
 _MADV_COLLAPSE = 25
 """Since Linux 6.1; an older one refuses it."""
 
@@ -50,7 +52,7 @@ class Growth:
         with self._one_at_a_time:
             if _resident_bytes() < max(self._moved_bytes + GROWN_BYTES, self._moved_bytes * times):
                 return 0
-            regions = list(_own_regions(Path("/proc/self/maps").read_text()))
+            regions = list(_own_regions(_MAPS.read_text()))
             for begin, end in regions:
                 _advise(begin, end - begin)
             self._moved_bytes = _resident_bytes()
@@ -63,7 +65,7 @@ GROWTH = Growth()
 @asynccontextmanager
 async def large_pages(over: Callable[[], bool] = lambda: False) -> AsyncGenerator[None, None]:
     """What is there, and what grows within the block, is moved by and by; all of it when it is `over`, and no more."""
-    if sys.platform != "linux":
+    if not _tells_its_memory():
         yield
         return
     moving = asyncio.create_task(_move_until(over))
@@ -72,6 +74,8 @@ async def large_pages(over: Callable[[], bool] = lambda: False) -> AsyncGenerato
     finally:
         moving.cancel()
         await asyncio.wait((moving,))
+    if not moving.cancelled():
+        moving.result()
 
 
 async def _move_until(over: Callable[[], bool]) -> None:
@@ -79,6 +83,11 @@ async def _move_until(over: Callable[[], bool]) -> None:
         await asyncio.to_thread(GROWTH.move, GROWN_TIMES)
         await asyncio.sleep(LOOK_S)
     await asyncio.to_thread(GROWTH.move)
+
+
+def _tells_its_memory() -> bool:
+    """Whether this is Linux."""
+    return _MAPS.exists()
 
 
 def _own_regions(maps: str) -> Iterator[Region]:
@@ -98,4 +107,4 @@ def _advise(begin: int, size: int) -> None:
 
 
 def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
