@@ -25,7 +25,7 @@ help:
 	@echo 'make test-postgres-16   those of tables and snapshots, on Postgres 16'
 	@echo 'make check       format, lint, types, import contracts, protos'
 	@echo 'make simulate    the suite in one process, under misfortune; SEEDS=2000 many runs, ARGS="--seed 7" one again'
-	@echo 'make bench       everything measured, here, into docs/benchmarks.md: half an hour'
+	@echo 'make bench       everything measured, here, into docs/benchmarks.md: three quarters of an hour'
 	@echo 'make proto       generate Python from proto/'
 	@echo 'make pins        compile requirements/ again; UPGRADE=--upgrade takes newer versions'
 	@echo 'make wheel       build the wheel into dist/'

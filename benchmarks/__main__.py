@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from benchmarks import commands, failover, hot_partition, projections, replay, report, sagas, snapshot
+from benchmarks import commands, failover, growth, hot_partition, projections, replay, report, sagas, snapshot
 from bennu.cli.told import run_told
 
 
@@ -18,6 +18,7 @@ def build() -> typer.Typer:
 
     app.command("commands")(commands.measure)
     app.command("failover")(failover.measure)
+    app.command("growth")(growth.measure)
     app.command("hot-partition")(hot_partition.measure)
     app.command("projections")(projections.measure)
     app.command("replay")(replay.measure)

@@ -95,8 +95,8 @@ def served(name: str, url: str, folder: Path, *, partitions: int = 1) -> Iterato
         yield Target(name, url, service)
 
 
-def make_topics(url: str, partitions: int) -> None:
-    """Those of the bank, where an operator would make them."""
+def make_topics(url: str, partitions: int, *, app: str = APP) -> None:
+    """Those of the app, where an operator would make them."""
     # Not here: gRPC's poller serves the loop of this process, and would be left with one that was closed.
-    flags = ("--app", APP, "--log", url, "--partitions", str(partitions))
-    bennu("topics", "create", *flags, settings=SuiteSettings(APP, "bank"))
+    flags = ("--app", app, "--log", url, "--partitions", str(partitions))
+    bennu("topics", "create", *flags, settings=SuiteSettings(app, ""))

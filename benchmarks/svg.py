@@ -40,16 +40,22 @@ def bars(title: str, shown: Sequence[Bar]) -> str:
     return _document(40 + len(shown) * ROW + 14, body)
 
 
-def lines(title: str, shown: Mapping[str, Sequence[tuple[float, float]]], *, across: str, up: str) -> str:
-    """Each a name and its points, over a logarithmic scale from bottom to top.  Values are positive."""
+def lines(
+    title: str, shown: Mapping[str, Sequence[tuple[float, float]]], *, across: str, up: str, by_factors: bool = False
+) -> str:
+    """Each a name and its points, over a logarithmic scale from bottom to top, and `by_factors` from left to right.
+
+    Values are positive.
+    """
     points = [point for each in shown.values() for point in each]
-    widest = max(x for x, _ in points)
+    narrowest, widest = min(x for x, _ in points), max(x for x, _ in points)
     low = floor(log10(min(y for _, y in points)))
     high = max(low + 1, ceil(log10(max(y for _, y in points))))
     wide = WIDTH - LEFT - RIGHT
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return LEFT + wide * x / widest, TOP + PLOT_HEIGHT * (high - log10(y)) / (high - low)
+        part = log10(x / narrowest) / log10(widest / narrowest) if by_factors and x else x / widest
+        return LEFT + wide * part, TOP + PLOT_HEIGHT * (high - log10(y)) / (high - low)
 
     body = [_text(10, 24, title, weight="bold"), _text(10, TOP - 8, up)]
     for power in range(low, high + 1):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.contest.verdict import best
+from benchmarks.curves import told as curves
 from benchmarks.serving import LOGS
 from benchmarks.svg import CEILINGS, OTHERS, OURS, Bar, bars, lines
 
@@ -54,13 +55,18 @@ def sections(run: Run) -> dict[str, str]:
     for part in ("replay", "snapshot", "projections", "sagas", "failover"):
         if part in run:
             found[part] = _by_log(run[part])
+    for part, rows in curves.rows(run.get("growth", {})).items():
+        found[curves.name_of(part)] = _rows(rows)
     return found
 
 
 def plots(run: Run) -> dict[str, str]:
     """SVG, by name."""
-    if "commands" not in run:
-        return {}
+    return (_compared(run) if "commands" in run else {}) | curves.plots(run.get("growth", {}))
+
+
+def _compared(run: Run) -> dict[str, str]:
+    """Of `bennu bench commands`."""
     entrants = run["commands"]["entrants"]
     shown = []
     for name, who, colour in COMPARED:
@@ -118,6 +124,13 @@ def _by_log(told: Run) -> str:
     names = [name for name in next(iter(told.values())) if name not in LEFT_OUT]
     rows = [(name.replace("_", " "), *(_shown(figures.get(name)) for figures in told.values())) for name in names]
     return _table(("", *(LOG_NAMES[log] for log in told)), rows)
+
+
+def _rows(rows: Sequence[Run]) -> str:
+    """A row for each size, a column for each figure that any of them has."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    shown = [[_shown(row.get(column)) for column in columns] for row in rows]
+    return _table([column.replace("_", " ").replace(" per second", "/s") for column in columns], shown)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -143,6 +143,11 @@ class Member(ABC, Generic[F, P, O]):
         """What this process has read, all of it effective, while it follows and has caught up; else None."""
         return self._memory if self._seat.follows else None
 
+    @property
+    def has_read(self) -> bool:
+        """It follows and has caught up, or leads: what the journal held at first is in memory."""
+        return self.partition is not None or self.followed is not None
+
     async def soon_leads(self, timeout_s: float) -> P | None:
         """Its work as a leader, once it leads and does not stop to; None if that takes too long."""
         with suppress(TimeoutError):

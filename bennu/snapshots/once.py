@@ -4,6 +4,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from bennu.log.port import Log
+from bennu.ops.pages import large_pages
 from bennu.replica.history import judged
 from bennu.replica.journal import Position
 from bennu.replica.state import ReplicaState
@@ -26,7 +27,7 @@ class Taken(NamedTuple):
 
 async def catch_up(log: Log, state: ReplicaState, position: Position, *, turn: Turn = give_way) -> Position:
     """Evolve by all that is there now; the position then.  Raises what `judged` and `ReplicaState.take` raise."""
-    async with aclosing(judged(log, position.topic, position)) as found:
+    async with large_pages(), aclosing(judged(log, position.topic, position)) as found:
         async for one in found:
             state.take(one)
             position = one.position

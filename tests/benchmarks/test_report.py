@@ -8,7 +8,8 @@ import pytest
 from benchmarks import report, told
 from benchmarks.contest.entrants import everybody
 from benchmarks.contest.verdict import verdict
-from benchmarks.svg import Bar, bars, lines
+from benchmarks.curves import told as curves
+from benchmarks.svg import LEFT, Bar, bars, lines
 from bennu.errors import BadSettings
 
 FIGURES = {"commands_per_second": 1_234, "rounds": [1_200, 1_300], "p50_ms": 1.5, "p99_ms": 9.25, "p999_ms": 12.0}
@@ -26,7 +27,11 @@ def run() -> dict[str, Any]:
         "versions": {"python": "3.11.7"},
     }
     by_log = {log: {"log": log, "rounds": [1, 2], "gap_p50_ms": 1100.5} for log in ("sqlite", "rocketmq")}
-    parts = dict.fromkeys(report.BY_LOG, by_log)
+    parts: dict[str, Any] = dict.fromkeys(report.BY_LOG, by_log)
+    parts["growth"] = {
+        part: [{shown.across: size, **dict.fromkeys(shown.columns, 10 * size)} for size in (1, 10, 100)]
+        for part, shown in curves.PLOTS.items()
+    }
     return {"machine": machine, "commands": verdict(entrants) | {"entrants": entrants}} | parts
 
 
@@ -78,6 +83,28 @@ def test_higher_points_are_of_greater_values() -> None:
     assert heights[0] > heights[1]
 
 
+def test_sizes_that_grow_by_factors_are_as_far_apart() -> None:
+    """From the first at the left to the last at the right."""
+    drawn = lines("t", {"p": [(10, 1), (100, 2), (1000, 3)]}, across="x", up="y", by_factors=True)
+    across = [float(dot.attrib["cx"]) for dot in ET.fromstring(drawn).iter() if dot.tag.endswith("circle")]  # noqa: S314  our own text
+    assert across[1] - across[0] == pytest.approx(across[2] - across[1], abs=0.2)
+    assert across[0] == LEFT
+
+
+def test_a_figure_that_only_some_rows_have_is_empty_in_the_others() -> None:
+    """As memory an account, which is against the fewest."""
+    rows = [{"accounts": 10}, {"accounts": 100, "bytes_an_account": 321}]
+    table = told.sections({"growth": {"accounts": rows}})["growth-accounts"].splitlines()
+    assert table == ["| accounts | bytes an account |", "| --- | --: |", "| 10 |  |", "| 100 | 321 |"]
+
+
+def test_one_size_alone_is_no_curve() -> None:
+    """It has its table, and no plot."""
+    part = {"history": [{"commands": 10, "rss_mb": 80.0, "log_mb": 1.0}]}
+    assert "growth-history" in told.sections({"growth": part})
+    assert told.plots({"growth": part}) == {}
+
+
 def test_a_goal_that_is_missed_is_said() -> None:
     """As is one that is met."""
     lines_of = told.sections(run())["verdict"].splitlines()
@@ -89,5 +116,5 @@ def test_a_goal_that_is_missed_is_said() -> None:
 
 def test_what_is_no_part_is_refused() -> None:
     """With what there is."""
-    with pytest.raises(BadSettings, match="there are commands, replay"):
+    with pytest.raises(BadSettings, match="there are commands, growth, replay"):
         report.measured(["comands"])

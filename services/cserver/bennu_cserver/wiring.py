@@ -12,6 +12,7 @@ from bennu.ops.failures import RuleFailures
 from bennu.ops.grpc_port import advertised, bind, serving
 from bennu.ops.interpreter import settle
 from bennu.ops.logs import open_log
+from bennu.ops.pages import large_pages
 from bennu.ops.prepare import Told, prepare
 from bennu.ops.run import Running
 from bennu.ops.stopping import unless
@@ -64,7 +65,8 @@ async def main(settings: CServerSettings, running: Running) -> None:
                 settle()
                 running.announce(grpc=f"{settings.grpc.rpartition(':')[0]}:{port}")
                 if await unless(running.stop, prepare(log, needed, told, embedded=settings.log_is_embedded)):
-                    await run_all(node, members, clock, observed=observed, stopping=running.stop)
+                    async with large_pages(over=lambda: all(member.has_read for member in members)):
+                        await run_all(node, members, clock, observed=observed, stopping=running.stop)
         finally:
             await peers.close()
 
