@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from benchmarks.curves import notes
 from benchmarks.curves.notes_messages import Write
 from benchmarks.curves.servers import IN_FLIGHT, WARM_S, Kind, Row, Site, client, cservers, percentiles, run_name
+from benchmarks.stream import Answered
 from bennu.v1.stream_pb2 import CommandFrame
 from bennu.wire.commands import command_batch
 
@@ -29,7 +30,7 @@ async def curve(site: Site, sizes: Sequence[int], seconds: float) -> list[Row]:
 async def _row(site: Site, size: int, seconds: float) -> Row:
     commands = max(1, min(FRAME_COMMANDS, FRAME_BYTES // size))
     in_flight = max(2, min(IN_FLIGHT, IN_FLIGHT_BYTES // (commands * size)))
-    per_second = min(FIRST_GUESS, FIRST_GUESS_BYTES / size)
+    per_second, answered = min(FIRST_GUESS, FIRST_GUESS_BYTES / size), list[Answered]()
     with site.at() as ground, cservers(ground, kind=NOTES) as (leader,):
         async with client(leader) as to:
             for last_s in (WARM_S, seconds):

@@ -116,7 +116,7 @@ async def open_accounts(to: StreamClient, names: Sequence[str] = NAMES) -> None:
 
 async def flooded(to: StreamClient, seconds: float, names: Sequence[str] = NAMES) -> tuple[float, list[Answered]]:
     """(deposits a second, their frames), for about so long, as many on their way as the server takes."""
-    per_second = float(FIRST_GUESS)
+    per_second, answered = float(FIRST_GUESS), list[Answered]()
     for last_s in (WARM_S, seconds):
         frames = deposit_frames(FRAME, max(2, round(per_second * last_s / FRAME)), run=run_name(), names=names)
         began_s = time.perf_counter()

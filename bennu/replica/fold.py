@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from google.protobuf.message import Message
@@ -34,7 +34,6 @@ from bennu.replica.stored import Memory, dump_states, forms_of, load_states
 from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.wire.reasons import RULE_FAILED
-
 
 Step = tuple[
     Message,

@@ -96,7 +96,7 @@ class CommandLogReader:
         """Why another partition has to take it, if so."""
         if command.rule is None or command.message is None:
             return None
-        belongs = partition_of(command.rule.key(command.message), self._partitions)
+        belongs = partition_of(command.key, self._partitions)
         if belongs == self._number:
             return None
         return "wrong_partition", f"belongs to partition {belongs} of {self._partitions}, not {self._number}"
