@@ -1,4 +1,4 @@
-"""Memory in large pages: where a replica's states lie all over hundreds of megabytes, most of a look at one of them is
+"""Memory in large pages: where a replica's states lie all over hundreds of megabytes, much of a look at one of them is
 the processor's search for its page, above all in a virtual machine.
 
 Linux gives large pages to those who ask (`/sys/kernel/mm/transparent_hugepage/enabled` says `madvise` or `always`).
