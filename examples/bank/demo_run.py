@@ -15,8 +15,10 @@ from bank.clients import Client, clients, share_out
 from bank.v1.commands_pb2 import Transfer
 from bank.v1.queries_pb2 import GetStatement, StatementView
 from bennu import log
+from bennu.reading import MAX_TIMEOUT_S, wait_for
 from bennu.replica.history import effective_batches
 from bennu.stack.suite import Suite
+from bennu.v1.journal_pb2 import EventBatch
 
 SETTLE_TIMEOUT_S = 300.0
 POLL_S = 0.2
@@ -154,11 +156,10 @@ class _Work:
 
     async def compare(self, connection: checks.Connection, suite: Suite) -> None:
         """The journal against the tables, row by row."""
+        journals = await _shown_journals(connection, suite)
         self._say("comparing every row with a recomputation from the journal ...")
-        result, settings = self._result, suite.settings
-        async with log.open(suite.log_url) as opened:
-            topics = [f"{settings.app_name}-events-{number}" for number in range(settings.partitions)]
-            expected = checks.recompute([await effective_batches(opened, topic) for topic in topics])
+        result = self._result
+        expected = checks.recompute(journals)
         found = await checks.read_tables(connection)
         wrong = checks.differences(found, expected)
         result.tables_match = not wrong
@@ -179,6 +180,18 @@ class _Work:
         for table in TABLES:
             rows = await connection.fetch(f"SELECT * FROM bank.{table} ORDER BY 1, 2 LIMIT {SHOWN_ROWS}")  # noqa: S608
             result.shown[table] = [dict(row) for row in rows]
+
+
+async def _shown_journals(connection: checks.Connection, suite: Suite) -> list[list[EventBatch]]:
+    """What the journals hold, once the tables show all of it: the end of a transfer may come before its accounts."""
+    settings = suite.settings
+    async with log.open(suite.log_url) as opened:
+        topics = [f"{settings.app_name}-events-{number}" for number in range(settings.partitions)]
+        journals = {topic: await effective_batches(opened, topic) for topic in topics}
+    for topic, batches in journals.items():
+        if batches:
+            await wait_for(connection, f"{topic}:{batches[-1].batch_no}", timeout_s=MAX_TIMEOUT_S)
+    return list(journals.values())
 
 
 def judge(plan: Plan, result: Result) -> None:
