@@ -45,7 +45,7 @@ as ten commands.  One that comes after a batch of a single command does not: its
 GATHER_TURNS = 8
 """... a loop without one idle turn among so many is busy ..."""
 GATHER_MS = 3
-"""... and so long at most."""
+"""... and so long at most, once these turns are over."""
 
 PREPARE_CHUNK = 64
 """Commands of a frame parsed and validated before the event loop gets a turn."""
@@ -130,6 +130,6 @@ RETRY_HINT_MAX_MS = 10_000
 assert BATCH_BYTES + BATCH_SLACK_BYTES + MAX_DECISION_BYTES < MAX_RECORD_BYTES, "a batch with one more command must fit"
 assert MAX_COMMAND_BYTES < MAX_FRAME_BYTES <= MAX_RECORD_BYTES
 assert TAIL_LOST_AFTER_MS < APPEND_TIMEOUT_MS < RESOLVE_TIMEOUT_MS < REPLY_TIMEOUT_MS
-assert DECIDE_CHUNK * GATHER_SLICES <= BATCH_ENTRIES, "a batch is closed before it is full"
+assert DECIDE_CHUNK * GATHER_SLICES <= BATCH_ENTRIES, "beside calm callers a batch is closed before it is full"
 assert TURN_COMMANDS <= DECIDE_CHUNK, "a client's turn is not longer than the partition's"
 assert RETRY_HINT_MS < RETRY_HINT_MAX_MS

@@ -19,6 +19,7 @@ def loggers() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
     """Of a run with several workers."""
     config.option.loadscopereorder = False

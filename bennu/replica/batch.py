@@ -85,7 +85,9 @@ class OpenBatch:
     def room_for(self, commands: Sequence[C]) -> tuple[Sequence[C], int]:
         """Those that may be decided into it, if the decisions of those before each take no more than so many bytes."""
         some = commands[: BATCH_ENTRIES - len(self.command_ids)]
-        return some, BATCH_BYTES - self.bytes - ENTRY_BYTES * len(some) - sum(map(len, map(_id_of, some)))
+        of_origins = sum(map(_bytes_of, self._new_origins(some)))
+        of_ids = sum(map(len, map(_id_of, some))) + ENTRY_BYTES * len(some)
+        return some, BATCH_BYTES - self.bytes - of_ids - of_origins
 
     def add_all(self, commands: Sequence[Decided], decisions: Sequence[Decision]) -> Sequence[str]:
         """As `add` for each, at a third of the cost; their ids."""
@@ -94,15 +96,22 @@ class OpenBatch:
         self._commands += commands
         self._decisions += decisions
         self.bytes += sum(map(len, command_ids)) + ENTRY_BYTES * len(commands) + sum(map(_size_of, decisions))
-        for origin in {id(origin): origin for origin in map(_origin_of, commands)}.values():
+        for origin in self._new_origins(commands):
             self._take(origin)
         return command_ids
+
+    def _new_origins(self, commands: Sequence[Decided]) -> Iterable[Origin]:
+        """Those that are not in it yet, each once."""
+        origins = list(map(_origin_of, commands))
+        if self._origins.keys() >= set(map(id, origins)):
+            return ()  # as nearly always: one client's commands have one
+        return {id(origin): origin for origin in origins if id(origin) not in self._origins}.values()
 
     def _take(self, origin: Origin) -> None:
         self._origin = origin
         if id(origin) not in self._origins:
             self._origins[id(origin)] = origin
-            self.bytes += origin.ByteSize() + 2
+            self.bytes += _bytes_of(origin)
 
     def build(self) -> EventBatch:
         """The entries as columns of a message; its header is the leader's to fill in."""
@@ -137,6 +146,10 @@ _id_of, _type_of, _digest_of = attrgetter("command_id"), attrgetter("type_name")
 _origin_of, _size_of = attrgetter("origin"), attrgetter("size_bytes")
 _outcome_of, _types_of, _events_of = attrgetter("outcome"), attrgetter("types"), attrgetter("events")
 T = TypeVar("T")
+
+
+def _bytes_of(origin: Origin) -> int:
+    return origin.ByteSize() + 2
 
 
 def _numbers(found: Iterable[T]) -> dict[T, int]:

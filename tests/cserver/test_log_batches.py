@@ -90,7 +90,7 @@ def test_each_is_judged_as_by_itself(
 
 def facts(of: Prepared) -> tuple[object, ...]:
     """All but the id, which may be its place."""
-    return of.type_name, of.rule, of.message, of.digest, of.origin, of.compensates, of.refusal, of.repeats
+    return of.type_name, of.rule, of.message, of.digest, of.origin, of.key, of.compensates, of.refusal, of.repeats
 
 
 def test_a_large_record_keeps_its_order() -> None:

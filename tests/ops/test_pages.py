@@ -2,9 +2,11 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from bennu.ops import pages
 from bennu.ops.pages import LARGE_BYTES, Growth, Region, large_pages
@@ -100,14 +102,58 @@ def test_once_it_is_over_nothing_is_moved_any_more(monkeypatch: pytest.MonkeyPat
     assert moves == [pages.GROWN_TIMES, pages.GROWN_TIMES, 1]
 
 
+def test_a_process_that_may_not_see_its_memory_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a container that hides it."""
+    monkeypatch.setattr(pages, "_MAPS", tmp_path / "smaps")
+    monkeypatch.setattr(pages.GROWTH, "_moved_bytes", 0)
+    done: list[bool] = []
+
+    async def work() -> None:
+        async with large_pages(lambda: False):
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+            done.append(True)
+
+    with capture_logs() as logged:
+        asyncio.run(work())
+    assert done == [True]
+    assert [line["event"] for line in logged] == ["memory stays in small pages"]
+    assert str(tmp_path) in logged[0]["reason"]
+
+
+def test_where_the_operator_says_never_nothing_is_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The kernel would do it all the same."""
+    (switch := tmp_path / "enabled").write_text("always madvise [never]\n")
+    monkeypatch.setattr(pages, "_SWITCH", switch)
+    monkeypatch.setattr(Growth, "move", lambda *_: pytest.fail("moved"))
+
+    async def work() -> int:
+        async with large_pages(lambda: False):
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(work()) == 1
+
+
 def test_only_whole_pages_of_great_regions_of_our_own_are_moved() -> None:
     """No file's, no main stack, nothing that can't be written or is shared, and no part of a page at either end."""
-    maps = """\
-00400000-02400000 rw-p 00000000 08:01 1234  /usr/bin/python
-02d00000-04700000 rw-p 00000000 00:00 0 [heap]
-06000000-08800000 r--p 00000000 00:00 0
-09000000-09800000 rw-p 00000000 00:00 0
-0a000000-0c400000 rw-s 00000000 00:00 0
-0d000000-0f800000 rw-p 00000000 00:00 0 [stack]
-"""
-    assert list(pages._own_regions(maps)) == [Region(0x02E00000, 0x04600000)]
+    mappings = [
+        "00400000-02400000 rw-p 00000000 08:01 1234  /usr/bin/python",
+        "02d00000-04700000 rw-p 00000000 00:00 0 [heap]",
+        "06000000-08800000 r--p 00000000 00:00 0",
+        "09000000-09800000 rw-p 00000000 00:00 0",
+        "0a000000-0c400000 rw-s 00000000 00:00 0",
+        "0d000000-0f800000 rw-p 00000000 00:00 0 [stack]",
+    ]
+    assert list(pages._own_regions(smaps(mappings, 24_000))) == [Region(0x02E00000, 0x04600000)]
+
+
+def test_what_is_mostly_not_there_is_left_alone() -> None:
+    """Moving it would fill it: a library may keep addresses by the gigabyte."""
+    region = "10000000-20000000 rw-p 00000000 00:00 0"
+    assert list(pages._own_regions(smaps([region], 100_000))) == []
+    assert list(pages._own_regions(smaps([region], 240_000))) == [Region(0x10000000, 0x20000000)]
+
+
+def smaps(mappings: Sequence[str], there_kb: int) -> str:
+    """As Linux tells them, as far as it matters here."""
+    told = f"Size: 999 kB\nKernelPageSize: 4 kB\nRss: {there_kb:15} kB\nPss: 7 kB\n"
+    return "".join(f"{each}\n{told}" for each in mappings)

@@ -35,7 +35,7 @@ from tests.simulation.simulate import simulate
 Patches = Sequence[AbstractContextManager[Any]]
 
 INIT, TAKE_OVER, SEAL, TAKE = Replica.__init__, Replica.take_over, Replica.seal, FencedJournal.take
-ADD, APPLY, JUDGE_EPOCH = OpenBatch.add, AggregateFold.apply, JournalReader._epoch
+ADD, ADD_ALL, APPLY, JUDGE_EPOCH = OpenBatch.add, OpenBatch.add_all, AggregateFold.apply, JournalReader._epoch
 
 # --- answers
 
@@ -62,6 +62,14 @@ def unknown_is_told_as_refused(self: Partition) -> None:
 def rejection_without_entry(self: OpenBatch, command: Decided, decision: Decision) -> None:
     if decision.outcome != REJECTED:
         ADD(self, command, decision)
+
+
+def rejections_without_entries(
+    self: OpenBatch, commands: Sequence[Decided], decisions: Sequence[Decision]
+) -> Sequence[str]:
+    kept = [pair for pair in zip(commands, decisions, strict=True) if pair[1].outcome != REJECTED]
+    ADD_ALL(self, [command for command, _ in kept], [decision for _, decision in kept])
+    return [command.command_id for command in commands]
 
 
 # --- outcomes of appends
@@ -218,6 +226,7 @@ MUTANTS = (
     ),
     _mutant("unknown is told as refused", 0, (Partition, "abandon", unknown_is_told_as_refused)),
     _mutant("a rejection is answered without an entry", 0, (OpenBatch, "add", rejection_without_entry)),
+    _mutant("rejections are answered without entries", 0, (OpenBatch, "add_all", rejections_without_entries)),
     _mutant("unknown is treated as done", 0, (FencedJournal, "_attempt", unknown_is_done)),
     _mutant("the receipt's offset is not checked", 3, (FencedJournal, "_attempt", receipt_is_done)),
     _mutant(
