@@ -65,7 +65,7 @@ def test_ctrl_c_half_way_leaves_nothing(folder: Path) -> None:
         command.read_until("run 1 of")
         below = command.below()
         command.interrupt()
-        assert command.wait() == 130
+        assert command.wait() == 130, command.errors()
         assert command.errors() == "interrupted\n"
         assert [line for pid, line in below.items() if alive(pid)] == []
     assert list((folder / "tmp").iterdir()) == []
