@@ -46,6 +46,8 @@ GATHER_TURNS = 8
 """... a loop without one idle turn among so many is busy ..."""
 GATHER_MS = 3
 """... and so long at most, once these turns are over."""
+FEW_APPENDS = 2
+"""Batches of one process on their way to the log at once, before small ones wait for one of them."""
 
 PREPARE_CHUNK = 64
 """Commands of a frame parsed and validated before the event loop gets a turn."""

@@ -50,6 +50,8 @@ class _Topic:
     waiting: int = 0
     watches: set[Watch] = field(default_factory=set)
     """Those of its readers."""
+    spare: list[_Worker] = field(default_factory=list)
+    """Of a reader that has ended, for the next one: a leader reads again and again, and a thread starts slowly."""
 
     def wake(self) -> None:
         for watch in self.watches:
@@ -70,7 +72,8 @@ class SqliteLog:
         self._closed.set()
         for topic in self._topics.values():
             topic.wake()
-        await asyncio.gather(*(topic.writer.close() for topic in self._topics.values()))
+        workers = [worker for topic in self._topics.values() for worker in (topic.writer, *topic.spare)]
+        await asyncio.gather(*(worker.close() for worker in workers))
 
     def _topic(self, topic: str) -> _Topic:
         if (found := self._topics.get(topic)) is None:
@@ -126,7 +129,7 @@ class SqliteLog:
     async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
         check_topic(topic)
         state = self._topic(topic)
-        worker = _Worker(topic, state.path)
+        worker = state.spare.pop() if state.spare else _Worker(topic, state.path)
         watch = Watch(topic, state.path, self._lookout)
         state.watches.add(watch)
         try:
@@ -140,7 +143,10 @@ class SqliteLog:
                     await watch.wait()
         finally:
             state.watches.discard(watch)
-            await worker.close()
+            if state.spare or self._closed.is_set():
+                await worker.close()
+            else:
+                state.spare.append(worker)
 
     async def _fetch(self, worker: _Worker, offset: int) -> list[Record]:
         patience = Patience(f"reading at offset {offset}", self._closed)

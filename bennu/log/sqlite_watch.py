@@ -19,16 +19,16 @@ RACY_NS = 20_000_000
 
 
 class Look(NamedTuple):
-    """How a topic's files look; `at_ns` is when, on the wall clock, as file times are."""
+    """How a topic's write-ahead log looks; `at_ns` is when, on the wall clock, as file times are."""
 
-    wal_mtime_ns: int
-    wal_bytes: int
+    mtime_ns: int
+    size_bytes: int
     inode: int
     at_ns: int
 
 
 class Watch:
-    """One reader's: tells whether some process may have written since `mark`, for the price of two `os.stat`."""
+    """One reader's: tells whether some process may have written since `mark`, for the price of one `os.stat`."""
 
     def __init__(self, topic: str, path: Path, lookout: "Lookout") -> None:
         self._topic = topic
@@ -82,20 +82,18 @@ class Watch:
             self._woken.set_exception(missing)
             return
         # The kernel's file times move in steps of some ms: a time as young as our last look proves nothing.
-        if now[:3] != self._seen[:3] or now.wal_mtime_ns > self._seen.at_ns - RACY_NS:
+        if now[:3] != self._seen[:3] or now.mtime_ns > self._seen.at_ns - RACY_NS:
             self._woken.set_result(None)
 
     def _look(self) -> Look:
         at_ns = time.time_ns()
         try:
-            inode = os.stat(self._path).st_ino  # noqa: PTH116 - `Path.stat` takes twice as long
+            wal = os.stat(self._wal)  # noqa: PTH116 - `Path.stat` takes twice as long
         except FileNotFoundError:
-            raise TopicMissing(f"{self._topic}: no file {self._path}") from None
-        try:
-            wal = os.stat(self._wal)  # noqa: PTH116
-        except FileNotFoundError:
-            return Look(0, 0, inode, at_ns)
-        return Look(wal.st_mtime_ns, wal.st_size, inode, at_ns)
+            if not os.path.exists(self._path):  # noqa: PTH110 - the same
+                raise TopicMissing(f"{self._topic}: no file {self._path}") from None
+            return Look(0, 0, 0, at_ns)
+        return Look(wal.st_mtime_ns, wal.st_size, wal.st_ino, at_ns)
 
 
 class Lookout:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from bennu.limits import (
     CALM_FOR_US,
+    FEW_APPENDS,
     GATHER_MS,
     GATHER_TURNS,
     IDLE_TURN_US,
@@ -36,6 +38,10 @@ class Pauses:
     def __init__(self, now_us: Callable[[], int] = loop_us) -> None:
         self._now_us = now_us
         self._line = asyncio.Lock()
+        self._gathering = asyncio.Lock()
+        self._appending: set[asyncio.Task[None]] = set()
+        self._fewer = asyncio.Event()
+        """Set when one of those is done."""
         self._sliced_us: dict[str, int] = {}
         """When each of those who do slices, or have them done, last did: partitions and clients."""
         self._calm_us = -CALM_FOR_US
@@ -72,14 +78,44 @@ class Pauses:
             self._since_us = self._sliced_us[who] = self._now_us()
             asyncio.get_running_loop().call_soon(self._end_slice)
 
+    def append(self, task: asyncio.Task[None]) -> None:
+        """A batch is on its way to the log until this is done."""
+        self._appending.add(task)
+        task.add_done_callback(self._appended)
+
+    def _appended(self, task: asyncio.Task[None]) -> None:
+        self._appending.discard(task)
+        self._fewer.set()
+
+    @property
+    def gathering(self) -> bool:
+        """Whether somebody gathers now: few commands come to each of several partitions."""
+        return self._gathering.locked()
+
     async def gather(self) -> bool:
         """True after a turn in which nobody had anything to do; or, in a busy loop, when others had some time.
 
         Commands of single calls come one by one: each goes through several turns of the loop before it is in line.
+        Those who gather do it one after the other, and go on once few batches are on their way: in a busy loop each
+        append takes away time from all, and who waits for others' has more commands in its own.
         """
-        if not await self._idle_turn(GATHER_TURNS):
-            await asyncio.sleep(GATHER_MS / 1000)
+        others = self.gathering or len(self._appending) >= FEW_APPENDS
+        async with self._gathering:
+            if others:
+                await self._until_few_appends()
+            elif not await self._idle_turn(GATHER_TURNS):
+                await asyncio.sleep(GATHER_MS / 1000)
         return True
+
+    async def _until_few_appends(self) -> None:
+        """Or an idle turn, or for so long: their log may be away."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_MS / 1000):
+                while True:
+                    self._fewer.clear()
+                    if len(self._appending) < FEW_APPENDS or await self._idle_turn(1):
+                        return
+                    await self._fewer.wait()
 
     def _end_slice(self) -> None:
         """It took until its task awaits something, and what it took is owed to others."""

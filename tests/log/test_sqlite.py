@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
@@ -169,6 +170,19 @@ def test_a_file_that_is_no_database_is_named(rig: SqliteRig) -> None:
             await fails(RecordBroken, log, topic="t", offset=0)
             with pytest.raises(AppendRefused):
                 await log.append("t", b"x")
+
+    run(body())
+
+
+def test_who_reads_again_has_the_thread_and_the_connection_of_before(rig: SqliteRig) -> None:
+    """A leader looks for others' records whenever it has none: starting a thread for each took the loop's time."""
+
+    async def body() -> None:
+        async with _topic(rig, records=3) as log:
+            await take(log, "t", start=0, count=3)
+            before = threading.enumerate()
+            await take(log, "t", start=1, count=2)
+            assert threading.enumerate() == before
 
     run(body())
 

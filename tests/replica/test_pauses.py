@@ -1,10 +1,14 @@
 """Slices of long work: none while a step of other work follows from the one before, and one at a time."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
+
+import pytest
 
 from bennu.limits import (
     CALM_FOR_US,
+    FEW_APPENDS,
     GATHER_MS,
     GATHER_TURNS,
     IDLE_TURN_US,
@@ -181,3 +185,37 @@ def test_a_busy_loop_keeps_a_batch_open_for_so_long() -> None:
     turns, waited_s = gathered(1_000, IDLE_TURN_US + 1)
     assert turns >= GATHER_TURNS
     assert waited_s == GATHER_MS / 1000
+
+
+def gathered_behind(appends: int, *, one_is_done: bool, count: int = 1) -> float:
+    """In a loop that is always busy, with so many appends on their way: how long timers were waited for."""
+
+    async def gather() -> float:
+        ticks, never = itertools.count(step=IDLE_TURN_US + 1), asyncio.Event()
+        pauses = Pauses(lambda: next(ticks))
+        appending = [asyncio.create_task(_wait(never)) for _ in range(appends - one_is_done)]
+        appending += [asyncio.create_task(Others().work(20, 1))] * one_is_done
+        for append in appending:
+            pauses.append(append)
+        await asyncio.gather(*(pauses.gather() for _ in range(count)))
+        for append in appending:
+            append.cancel()
+        return asyncio.get_running_loop().time()
+
+    return run(gather())
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def test_in_a_busy_loop_a_small_batch_waits_for_one_of_several_others_to_be_appended() -> None:
+    """But no longer than for anything: the log of all of them may be away."""
+    assert gathered_behind(FEW_APPENDS, one_is_done=True) == 0.0
+    assert gathered_behind(FEW_APPENDS, one_is_done=False) == GATHER_MS / 1000
+
+
+def test_several_gather_one_after_the_other() -> None:
+    """Each turn of one would keep the others from an idle one; and who waits in line has gathered when it is first."""
+    assert gathered_behind(FEW_APPENDS, one_is_done=False, count=3) == pytest.approx(3 * GATHER_MS / 1000)
+    assert gathered_behind(0, one_is_done=False, count=3) == GATHER_MS / 1000

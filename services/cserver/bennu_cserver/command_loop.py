@@ -63,8 +63,10 @@ class Partition:
                 if commit is None and not self.replica.open.empty and ripe:
                     if not gathered and self.replica.open.small and (gathered := await self._pauses.gather()):
                         continue
-                    slices, gathered = 0, len(self.replica.open.command_ids) <= 1  # alone, as the next may be
+                    alone = len(self.replica.open.command_ids) <= 1  # as the next may be
+                    slices, gathered = 0, alone and not self._pauses.gathering
                     commit = self._start(self.replica.commit(*self.replica.seal()))
+                    self._pauses.append(commit)
                 if not self._inbox or self.replica.open.full:
                     await self._wake.wait()
                 else:

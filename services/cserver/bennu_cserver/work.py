@@ -1,7 +1,6 @@
 """A batch of commands that came from outside, on its way to replies."""
 
 from collections.abc import Sequence
-from itertools import compress
 from operator import attrgetter
 from typing import NamedTuple, cast
 
@@ -49,10 +48,16 @@ class Work(NamedTuple):
         else:
             self.ids[part.start : part.stop] = map(_id_of, commands)
         numbers = routes.partitions_of(commands)
-        for number in dict.fromkeys(numbers):
-            indexes, of_partition = self.groups.setdefault(number, ([], []))
-            indexes.extend(compress(places, map(number.__eq__, numbers)))
-            of_partition.extend(compress(commands, map(number.__eq__, numbers)))
+        groups = {number: self.groups.setdefault(number, ([], [])) for number in dict.fromkeys(numbers)}
+        if len(groups) == 1:
+            ((indexes, of_partition),) = groups.values()
+            indexes.extend(places)
+            of_partition.extend(commands)
+            return
+        for number, place, command in zip(numbers, places, commands, strict=True):
+            indexes, of_partition = groups[number]
+            indexes.append(place)
+            of_partition.append(command)
 
 
 def _columns(batch: CommandBatch, part: range, ids: Sequence[str], *, by: Origin) -> Columns:
