@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from google.protobuf.message import Message
@@ -61,16 +61,6 @@ class Asked(Protocol):
         """Who asks."""
 
 
-class Lone(NamedTuple):
-    """One that is decided by itself."""
-
-    rule: CommandRule
-    message: Message
-    key: str
-    command_id: str
-    origin: Origin
-
-
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """What became of a command."""
 
@@ -104,6 +94,7 @@ def journaled(types: Sequence[str], events: Sequence[bytes]) -> Decision:
 
 
 def refusal(rejection: Rejection) -> Decision:
+    """A rule's own.  Raises `RuleBroken` for one without a reason that can be told."""
     if not 0 < len(rejection.reason) <= MAX_REASON_CHARS:
         raise RuleBroken(
             f"a rejection's reason has 1 to {MAX_REASON_CHARS} characters, this one {len(rejection.reason)}"
@@ -112,12 +103,14 @@ def refusal(rejection: Rejection) -> Decision:
 
 
 def events_of(decided: Decided) -> Sequence[Message]:
+    """What a rule that rejected nothing returned, however it may be written."""
     if isinstance(decided, Message):
         return (decided,)
     return tuple(decided.events if isinstance(decided, Accepted) else decided)  # type: ignore[arg-type]  # no Rejection here
 
 
 def decision_of(rule: CommandRule, decided: Decided, *, types: Sequence[str], raw: Sequence[bytes]) -> Decision:
+    """Of any number of events, in bytes; the reply is told apart.  Raises `RuleBroken` for what can't be journaled."""
     size_bytes = sum(map(len, raw)) + EVENT_BYTES * len(raw)
     outcome, answer, answered_by = EVENT, b"", ""
     if isinstance(decided, Accepted):

@@ -19,7 +19,6 @@ from bennu.replica.decision import (
     Asked,
     Decision,
     Evolving,
-    Lone,
     answered,
     check,
     decision_of,
@@ -31,7 +30,6 @@ from bennu.replica.decision import (
 from bennu.replica.known import check_events
 from bennu.replica.slices import Form, Load
 from bennu.replica.stored import Memory, dump_states, forms_of, load_states
-from bennu.v1.command_pb2 import Origin
 from bennu.v1.journal_pb2 import EventBatch
 from bennu.wire.reasons import RULE_FAILED
 
@@ -160,18 +158,13 @@ class AggregateFold:
 
     # --- deciding
 
-    def decide(self, rule: CommandRule, command: Message, context: Context) -> Decision:
-        """Decide one, and evolve."""
-        origin = Origin(actor=context.actor)
-        lone = Lone(rule, command, rule.key(command), context.command_id, origin)
-        return self.decide_all((lone,), context.recorded_at_us)[0]
-
-    def try_out(self, rule: CommandRule, command: Message, context: Context) -> Decision:
-        """What `decide` would say; nothing changes, and nothing counts as touched."""
-        key, places = rule.key(command), (self.states[rule.aggregate], self._touched[rule.aggregate])
+    def try_out(self, asked: Asked, recorded_at_us: int) -> Decision:
+        """What `decide_all` would say of one; nothing changes, and nothing counts as touched."""
+        key, number = asked.key, asked.rule.aggregate
+        places = self.states[number], self._touched[number]
         before = [states.get(key) for states in places]
         try:
-            return self.decide(rule, command, context)
+            return self.decide_all((asked,), recorded_at_us)[0]
         finally:  # a state that was decided from is never changed: another one takes its place
             for states, state in zip(places, before, strict=True):
                 if state is not None:

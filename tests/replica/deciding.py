@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from bennu.domain import App, Context
+from bennu.domain import App
+from bennu.domain.app import CommandRule
 from bennu.replica.batch import OpenBatch
 from bennu.replica.decision import Decision
 from bennu.replica.fold import AggregateFold
@@ -16,10 +17,13 @@ ORIGIN = Origin(actor="tester")
 
 
 class Command(NamedTuple):
-    """As a batch has it."""
+    """As a fold and a batch have it."""
 
     command_id: str
     type_name: str
+    rule: CommandRule
+    message: Message
+    key: str
     digest: bytes = bytes(16)
     origin: Origin = ORIGIN
 
@@ -42,9 +46,8 @@ class Leader:
         """One batch, of which each command is called by its number and that of the batch."""
         opened, number = OpenBatch(1), len(self.batches) + 1
         for n, command in enumerate(commands):
-            rule = self.app.commands[command.DESCRIPTOR.full_name]
-            decision = self.fold.decide(rule, command, Context(f"{number}-{n}", "tester", 1))
-            opened.add(Command(f"{number}-{n}", rule.type_name), decision)
+            asked = self._asked(f"{number}-{n}", command)
+            opened.add(asked, self.fold.decide_all((asked,), 1)[0])
         batch, last = opened.build(), self._reader.position
         batch.format_version, batch.epoch, batch.term = FORMAT_VERSION, last.epoch, last.term
         batch.batch_no, batch.first_seq, batch.prev_digest = number, last.next_seq, last.digest
@@ -55,12 +58,15 @@ class Leader:
 
     def attempt(self, command: Message) -> Decision:
         """A dry run."""
-        rule = self.app.commands[command.DESCRIPTOR.full_name]
-        return self.fold.try_out(rule, command, Context("tried", "tester", 1))
+        return self.fold.try_out(self._asked("tried", command), 1)
 
     def ask(self, query: Message) -> None:
         """Answered from memory; nothing of it is journaled."""
         self.fold.answer(self.app.queries[query.DESCRIPTOR.full_name], query)
+
+    def _asked(self, command_id: str, command: Message) -> Command:
+        rule = self.app.commands[command.DESCRIPTOR.full_name]
+        return Command(command_id, rule.type_name, rule, command, rule.key(command))
 
     def _append(self, record: EpochStart | EventBatch) -> None:
         body = encode(record)

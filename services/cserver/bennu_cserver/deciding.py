@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import cast
 
-from bennu.domain.aggregate import Context
 from bennu.ops.answers import OK
 from bennu.replica.decision import REJECTED, Asked, Decision, refuse
 from bennu.replica.fold import AggregateFold
@@ -69,8 +68,5 @@ def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, reco
     known = answered_before(command, window, numbered=False)
     if known is not None:
         return known, DryRun()
-    assert command.rule is not None
-    assert command.message is not None
-    context = Context(command.command_id, command.origin.actor, recorded_at_us)
-    decision = fold.try_out(command.rule, command.message, context)
+    decision = fold.try_out(cast(Asked, command), recorded_at_us)  # what a client may try has a rule
     return reply_of(decision.outcome, decision.answer), DryRun(types=decision.types, events=decision.events)

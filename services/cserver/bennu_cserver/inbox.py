@@ -78,9 +78,9 @@ class Inbox:
     def first(self) -> tuple[Submission, int]:
         """Whose turn it is, and how many of its commands may be decided in it."""
         line = self._turns[0]
-        if (path := line.submissions[0].caller.path) is not None:
-            path.begun()
         submission = line.submissions[0]
+        if submission.caller.path is not None:
+            submission.caller.path.begun()
         return submission, line.credit if len(self._turns) > 1 else len(submission.commands)
 
     def spend(self, commands: int) -> None:
