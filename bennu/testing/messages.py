@@ -19,7 +19,7 @@ def described(
     """The service of this full name, and the classes of its package's messages, in their order.
 
     A message's first field is its key; each of `inputs` has a method of its name, which returns `output`.  The classes
-    are `Any`, for they have no stubs.  A name can be described once in a process.
+    are `Any` here; a `.pyi` beside the module that names them tells mypy more.  A service is described once a process.
     """
     package, _, name = service.rpartition(".")
     file = FileDescriptorProto(
