@@ -1,19 +1,20 @@
 """What a replica holds in memory: positions, cursors, the reply window, and the domain's own state."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from struct import unpack
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import msgspec
 from google.protobuf.message import DecodeError
 
 from bennu.errors import BadSettings
+from bennu.limits import FEW_ENTRIES
 from bennu.replica.agreement import Agreement, Digests
-from bennu.replica.columns import DIGEST_BYTES, check_columns
+from bennu.replica.bundle import Bundle, columns_of, kept
+from bennu.replica.columns import check_columns
 from bennu.replica.history import Judged
 from bennu.replica.journal import Verdict
 from bennu.replica.slices import Form, Load, Unfit, encode
-from bennu.replica.window import OUTCOMES, ReplyWindow
+from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu.v1.position_pb2 import LogPosition
 
@@ -77,8 +78,14 @@ class ReplicaState:
         self.fold.apply(batch, where)
         if batch.state_digest:
             self.agreement.check(self.fold, batch, where)
-        self.window.add_batch(batch.command_ids[:], _kept(batch))  # once: each reading of the column makes new texts
+        self._keep(batch)
         self.advance(batch)
+
+    def _keep(self, batch: EventBatch) -> None:
+        if len(batch.command_ids) < FEW_ENTRIES:  # a bundle takes 100 bytes beside its replies
+            self.window.add_batch(batch.command_ids[:], kept(columns_of(batch)))
+        else:
+            self.window.add_bundle(Bundle(batch))
 
     def take(self, found: Judged) -> None:
         """The next record of `judged`; one that is void or repeated changes nothing.  Raises as the two above do."""
@@ -141,23 +148,3 @@ class ReplicaState:
         self.recorded_at_us, inputs, self.sources, self.outboxes = _decode_own(piece)
         for position in map(LogPosition.FromString, inputs):
             self.inputs[position.topic] = position
-
-
-def _kept(batch: EventBatch) -> Iterator[bytes]:
-    """The replies of a batch as the window keeps them."""
-    entries = len(batch.command_ids)
-    digests = unpack(f"{DIGEST_BYTES}s" * entries, batch.payload_digests)
-    if len(batch.events) == entries and not batch.replies:
-        # None has a reply of its own, so each has one event, which is its reply: nearly all of a journal.
-        # In C alone, 0.1 us instead of 1.6.
-        return map(b"\0".join, zip(digests, batch.events[:], strict=True))
-    return _mixed(batch, digests)
-
-
-def _mixed(batch: EventBatch, digests: Sequence[bytes]) -> Iterator[bytes]:
-    events, replies = batch.events[:], iter(batch.replies)
-    first = 0
-    for digest, count, outcome in zip(digests, batch.event_counts, batch.outcomes, strict=True):
-        reply = next(replies) if outcome else events[first]
-        yield digest + OUTCOMES[outcome] + reply
-        first += count

@@ -5,7 +5,8 @@ Part of the replicated state.  Eviction follows journaled time and whole batches
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import repeat
 from typing import NamedTuple
@@ -13,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from bennu.replica.batch import Decided
+from bennu.replica.bundle import OUTCOMES, Bundle
 from bennu.replica.decision import Decision
 from bennu.replica.slices import Load, encode, sliced
-from bennu.v1.journal_pb2 import Outcome
 
 DIGEST_END = 16
 """A kept reply is one bytes object: payload digest, one byte of outcome, reply."""
@@ -23,8 +24,6 @@ DIGEST_END = 16
 TIME_CHARS = 13
 """The first characters of a UUIDv7's text are its time: 48 bits of milliseconds in hexadecimal, with one dash."""
 
-OUTCOMES = [bytes([outcome]) for outcome in sorted(Outcome.values())]
-"""Each as the byte that is kept of it."""
 UUID_CHARS = 36
 _UUID7 = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
@@ -77,7 +76,8 @@ class ReplyWindow:
         self._ahead: list[tuple[str, str]] = []
         """(time, id) of those evicted that claim to be newer than the journal: a heap, until its time has come."""
         self._ahead_ids: set[str] = set()
-        self._replies: dict[str, bytes] = {}
+        self._replies: dict[str, bytes | Bundle] = {}
+        """What is kept of each; or all that was read with it, as nearly nobody asks for what was answered long ago."""
         self._batches: deque[tuple[int, list[str]]] = deque()
         self._recent: list[str] = []
 
@@ -87,6 +87,8 @@ class ReplyWindow:
     def get(self, command_id: str) -> Kept | None:
         """The reply to this id, if it is kept."""
         kept = self._replies.get(command_id)
+        if isinstance(kept, Bundle):
+            kept = self._undo(kept)[command_id]
         if kept is None:
             return None
         return Kept(kept[:DIGEST_END], kept[DIGEST_END], kept[DIGEST_END + 1 :])
@@ -127,6 +129,18 @@ class ReplyWindow:
         """As `add` for a whole batch, from the bytes as they are kept."""
         self._replies.update(zip(command_ids, kept, strict=True))
         self._recent.extend(command_ids)
+
+    def add_bundle(self, bundle: Bundle) -> None:
+        """As `add` for all of a batch, which was read: no object is made for any of its replies."""
+        assert not self._recent, "a batch is open"
+        self._replies.update(zip(bundle.command_ids, repeat(bundle)))
+        self._recent = bundle.command_ids
+
+    def _undo(self, bundle: Bundle) -> dict[str, bytes]:
+        """What is kept by its ids, each from now on by itself: who repeats one command often repeats others, too."""
+        kept = bundle.by_id()
+        self._replies.update((each, kept[each]) for each in kept if self._replies.get(each) is bundle)
+        return kept
 
     def end_batch(self, recorded_at_us: int) -> None:
         """Close the batch and evict what is beyond count or age."""
@@ -169,10 +183,15 @@ class ReplyWindow:
         yield from sliced(map(encode, self._pieces()))
 
     def _pieces(self) -> Iterator[Piece]:
+        by_id = lru_cache(1)(Bundle.by_id)  # a bundle has the ids of one batch, which stand together
         for recorded_at_us, command_ids in self._batches:
             for first in range(0, len(command_ids), PIECE_ENTRIES):
                 some = command_ids[first : first + PIECE_ENTRIES]
-                yield Piece(first == 0, recorded_at_us, some, [self._replies[command_id] for command_id in some])
+                yield Piece(first == 0, recorded_at_us, some, [self._kept(each, by_id) for each in some])
+
+    def _kept(self, command_id: str, by_id: Callable[[Bundle], Mapping[str, bytes]]) -> bytes:
+        found = self._replies[command_id]
+        return by_id(found)[command_id] if isinstance(found, Bundle) else found
 
     def load(self) -> Load:
         """What puts slices into this one, which is empty."""

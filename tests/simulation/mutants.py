@@ -22,6 +22,7 @@ from bennu.replica.fenced import Deposed, FencedJournal
 from bennu.replica.fold import AggregateFold
 from bennu.replica.journal import JournalReader, Verdict, decode, digest_of
 from bennu.replica.leader import Answer, Candidate, Replica
+from bennu.replica.state import ReplicaState
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_cserver import command_loop, deciding, local
@@ -242,7 +243,7 @@ MUTANTS = (
     _mutant("an apply error is swallowed", 2, (AggregateFold, "apply", apply_error_swallowed)),
     _mutant("ids are not remembered", 0, (ReplyWindow, "get", nothing)),
     _mutant("ids are taken for new at a glance", 0, (ReplyWindow, "all_new", anything)),
-    _mutant("ids are not remembered after a replay", 0, (ReplyWindow, "add_batch", nothing)),
+    _mutant("ids are not remembered after a replay", 0, (ReplicaState, "_keep", nothing)),
     _mutant("the input position follows its effects", 20, (Replica, "seal", position_after_its_effects)),
     _mutant("a stream's number is not checked", 1, (command_loop, "is_next", number_unchecked)),
     _mutant("a compensation does not ask whether", 0, (deciding, "why_not_undone", nothing)),
