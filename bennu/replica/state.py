@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from bennu.errors import BadSettings
 from bennu.limits import FEW_ENTRIES
 from bennu.replica.agreement import Agreement, Digests
-from bennu.replica.bundle import Bundle, columns_of, kept
+from bennu.replica.bundle import Bundle, kept
 from bennu.replica.columns import check_columns
 from bennu.replica.history import Judged
 from bennu.replica.journal import Verdict
@@ -83,7 +83,7 @@ class ReplicaState:
 
     def _keep(self, batch: EventBatch) -> None:
         if len(batch.command_ids) < FEW_ENTRIES:  # a bundle takes 100 bytes beside its replies
-            self.window.add_batch(batch.command_ids[:], kept(columns_of(batch)))
+            self.window.add_batch(batch.command_ids[:], kept(batch))
         else:
             self.window.add_bundle(Bundle(batch))
 
