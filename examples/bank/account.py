@@ -4,6 +4,7 @@ What a transfer took, its amount or its fee, is given back whatever became of th
 transit, or with the bank, what is the account's own.
 """
 
+from sys import intern
 from typing import ClassVar
 
 from bank.v1.commands_pb2 import (
@@ -225,7 +226,7 @@ class AccountRules(Aggregate[Account]):
     def opened(self, state: Account, event: AccountOpened) -> None:
         state.status = OPEN
         state.owner = event.owner
-        state.currency = event.currency
+        state.currency = intern(event.currency)  # one text for all accounts that have it
         state.limit_minor = event.limit_minor
 
     @evolves

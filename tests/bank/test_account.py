@@ -240,3 +240,11 @@ def test_a_statement_sums_up_the_turnover() -> None:
     )
     account(*history).when_asked(GetStatement(account="a")).then_answers(statement)
     account().when_asked(GetStatement(account="a")).then_rejected("account_unknown")
+
+
+def test_accounts_share_the_text_of_their_currency() -> None:
+    """A million texts of three letters would take 56 bytes each, and a look at memory for each that is read."""
+    one, other = Account(), Account()
+    for state in (one, other):
+        AccountRules().opened(state, AccountOpened.FromString(OPENED.SerializeToString()))
+    assert one.currency is other.currency
