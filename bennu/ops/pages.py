@@ -60,7 +60,10 @@ class Growth:
     def move(self, times: float = 1) -> int:
         """Move all, when it has grown by enough, and to so many times; how many bytes were looked at.  It blocks."""
         with self._one_at_a_time:
-            if _resident_bytes() < max(self._moved_bytes + GROWN_BYTES, self._moved_bytes * times):
+            there_bytes = _resident_bytes()
+            # What was given back, as by a replica that begins anew, is not large when it is had again.
+            self._moved_bytes = min(self._moved_bytes, max(there_bytes, USUAL_BYTES))
+            if there_bytes < max(self._moved_bytes + GROWN_BYTES, self._moved_bytes * times):
                 return 0
             regions = list(_own_regions(_MAPS.read_text()))
             for begin, end in regions:

@@ -54,6 +54,17 @@ def test_what_grew_is_moved_and_says_the_same(growth: Growth) -> None:
     assert growth.move() == 0
 
 
+def test_what_was_given_back_and_grew_again_is_moved(growth: Growth) -> None:
+    """A replica that drops its memory and begins anew has it in small pages, though the process is no larger."""
+    grown = filled()
+    growth.move()
+    del grown
+    assert growth.move() == 0
+    grown = filled()
+    assert growth.move() >= SIZE - 2 * LARGE_BYTES
+    del grown
+
+
 def test_what_grew_little_is_left_alone(growth: Growth) -> None:
     """It would not be worth the work."""
     grown = bytearray(pages.GROWN_BYTES // 4)
