@@ -69,7 +69,8 @@ class _ByName:
     """A server whose methods are all found by name.
 
     Generated code also registers its methods, each of which then has a task that waits for its next call, and for every
-    call, of any method, `grpc.aio` begins anew to wait for all of those: 40 us, with the four of health and reflection.
+    call, of any method, `grpc.aio` begins anew to wait for all of those: with the four of health and reflection, 250
+    instructions of Python a call.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:
