@@ -23,7 +23,7 @@ def test_one_task_waits_for_calls_of_all_methods() -> None:
             grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
         ):
             health = health_pb2_grpc.HealthStub(channel)
-            found = await health.Check(health_pb2.HealthCheckRequest(service="t.Service"), timeout=20)
+            found = await health.Check(health_pb2.HealthCheckRequest(service="t.Service"), timeout=20)  # type: ignore[attr-defined]  # the published types leave it out
             assert found.status in (health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING)
             waiting = [task for task in asyncio.all_tasks() if WAITING_FOR_CALLS in repr(task)]
             assert len(waiting) == 1, waiting
