@@ -35,6 +35,7 @@ BROAD_EXCEPTS = {
         "main",
     ): "an error of ours must not look like a difference",
     ("bennu/explore/judge.py", "checked"): "a scenario's check may be as wrong as what it checks",
+    ("bennu/log/sqlite_thread.py", "run"): "a thread's failure is whose who waits for it, whatever it is",
     ("bennu/stack/owned.py", "__enter__"): "cleans up and raises again, for Ctrl-C too: no process may be left over",
     ("bennu/stack/owned.py", "__aenter__"): "the same, for `async with`",
 }

@@ -7,7 +7,6 @@ notification inside the process; for other processes they watch the file's write
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from bennu.log.limits import BOUNDS_TIMEOUT_MS, check_append, check_topic
 from bennu.log.patience import Patience
 from bennu.log.port import Record
 from bennu.log.sqlite_file import TopicFile, create_file
+from bennu.log.sqlite_thread import CallThread, Overdue
 from bennu.log.sqlite_watch import Lookout, Watch
 
 T = TypeVar("T")
@@ -31,16 +31,13 @@ class _Worker:
 
     def __init__(self, topic: str, path: Path) -> None:
         self.file = TopicFile(topic, path)
-        self.threads = ThreadPoolExecutor(1, thread_name_prefix=f"log-{topic}")
-
-    async def run(self, call: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self.threads.submit(call))
+        self.thread = CallThread(f"log-{topic}")
 
     async def close(self) -> None:
-        closed = asyncio.wrap_future(self.threads.submit(self.file.close))
-        self.threads.shutdown(wait=False)
+        closed = self.thread.begin(self.file.close)
+        self.thread.end()
         with suppress(TimeoutError):  # a thread stuck in the disk closes its file whenever the disk lets go
-            await asyncio.wait_for(closed, _CLOSE_TIMEOUT_S)
+            await asyncio.wait_for(closed.answer, _CLOSE_TIMEOUT_S)
 
 
 @dataclass
@@ -48,6 +45,7 @@ class _Topic:
     writer: _Worker
     path: Path
     waiting: int = 0
+    overdue: Overdue = field(default_factory=Overdue)
     watches: set[Watch] = field(default_factory=set)
     """Those of its readers."""
     spare: list[_Worker] = field(default_factory=list)
@@ -95,7 +93,7 @@ class SqliteLog:
             raise Unavailable(f"{topic}: this log is closed")
         try:
             async with asyncio.timeout(BOUNDS_TIMEOUT_MS / 1000):
-                return await self._topic(topic).writer.run(call)
+                return await self._topic(topic).writer.thread.run(call)
         except TimeoutError:
             raise Unavailable(f"{topic}: no answer from the disk in {BOUNDS_TIMEOUT_MS} ms") from None
 
@@ -108,23 +106,27 @@ class SqliteLog:
             raise AppendRefused(f"{topic}: {state.waiting} appends are waiting already", final=False)
         state.waiting += 1
         try:
-            offset = await self._append(state, topic, record=record, timeout_ms=timeout_ms)
+            return await self._append(state, topic, record=record, timeout_ms=timeout_ms)
         finally:
             state.waiting -= 1
             state.wake()  # also after an unknown outcome: it may be there
-        return offset
 
     async def _append(self, state: _Topic, topic: str, *, record: bytes, timeout_ms: int) -> int:
-        deadline_s = time.monotonic() + timeout_ms / 1000
-        written = state.writer.threads.submit(state.writer.file.append, record, deadline_s)
+        write, deadline_s = state.writer.file.append, time.monotonic() + timeout_ms / 1000
+        call = state.writer.thread.begin(lambda: write(record, deadline_s))
+        # A little longer than the file's own deadline: its "refused" says more than our "unknown".
+        state.overdue.watch(call.answer, timeout_ms / 1000 + 0.05)
         try:
-            # A little longer than the file's own deadline: its "refused" says more than our "unknown".
-            async with asyncio.timeout(timeout_ms / 1000 + 0.05):
-                return await asyncio.wrap_future(written)
+            return await call.answer
         except TimeoutError:
-            if written.cancel():
+            if call.drop():
                 raise AppendRefused(f"{topic}: not begun in {timeout_ms} ms", final=False) from None
             raise AppendUnknown(f"{topic}: no answer from the disk in {timeout_ms} ms") from None
+        except asyncio.CancelledError:
+            call.drop()
+            raise
+        finally:
+            state.overdue.forget(call.answer)
 
     async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
         check_topic(topic)
@@ -152,7 +154,7 @@ class SqliteLog:
         patience = Patience(f"reading at offset {offset}", self._closed)
         while not self._closed.is_set():
             try:
-                return await worker.run(lambda: worker.file.fetch(offset))
+                return await worker.thread.run(lambda: worker.file.fetch(offset))
             except Unavailable as error:
                 await patience.wait(error)
         return []

@@ -38,14 +38,16 @@ class Watch:
         self._seen = Look(0, 0, 0, 0)
         self._busy_until_s = 0.0
         self._woken: asyncio.Future[None] | None = None
+        self._noticed = False
 
     def busy(self) -> None:
-        """Look often for a while: where a record came, more come."""
-        self._busy_until_s = time.monotonic() + BUSY_FOR_S
+        """A record came.  Look often for a while, if another process wrote it: where one came, more come."""
+        if self._noticed:
+            self._busy_until_s = time.monotonic() + BUSY_FOR_S
 
     def mark(self) -> None:
         """Remember how the files look; called before they are read, so that nothing falls between."""
-        self._seen = self._look()
+        self._seen, self._noticed = self._look(), False
         self._woken = asyncio.get_running_loop().create_future()
 
     async def wait(self) -> None:
@@ -83,6 +85,7 @@ class Watch:
             return
         # The kernel's file times move in steps of some ms: a time as young as our last look proves nothing.
         if now[:3] != self._seen[:3] or now.mtime_ns > self._seen.at_ns - RACY_NS:
+            self._noticed = True
             self._woken.set_result(None)
 
     def _look(self) -> Look:
