@@ -100,15 +100,16 @@ class Pauses:
         """True after a turn in which nobody had anything to do; or, in a busy loop, when others had some time.
 
         False, at once, where it is not worth the wait: a batch that has not few commands waits only where nobody calm
-        is served.  A busy stream then has 20 % less to do for a command, for each append carries three times as many.
+        is served, and no other partition is busy.  A command of a stream to one partition then takes up to 20 % less,
+        for an append carries three times as many.
 
         Commands of single calls come one by one: each goes through several turns of the loop before it is in line.
         Those who gather do it one after the other, and go on once few batches are on their way: in a busy loop each
         append takes away time from all, and who waits for others' has more commands in its own.
         """
-        if not few and self._serves_calm():
-            return False
         others = self.gathering or len(self._appending) >= FEW_APPENDS
+        if not few and (others or self._appending or self._serves_calm()):
+            return False
         async with self._gathering:
             if others:
                 await self._until_few_appends()
