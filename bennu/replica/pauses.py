@@ -99,17 +99,19 @@ class Pauses:
     async def gather(self, *, few: bool) -> bool:
         """True after a turn in which nobody had anything to do; or, in a busy loop, when others had some time.
 
-        False, at once, where it is not worth the wait: a batch that has not few commands waits only where nobody calm
-        is served, and no other partition is busy.  A command of a stream to one partition then takes up to 20 % less,
-        for an append carries three times as many.
-
         Commands of single calls come one by one: each goes through several turns of the loop before it is in line.
         Those who gather do it one after the other, and go on once few batches are on their way: in a busy loop each
         append takes away time from all, and who waits for others' has more commands in its own.
+
+        A batch that has not `few` commands waits for turns only, and only where no other partition is busy and nobody
+        calm is served: else False, at once.  A busy stream carries 16 % more, for each append does.
         """
+        if not few:
+            if self.gathering or self._appending or self._serves_calm():
+                return False
+            await self._idle_turn(GATHER_TURNS)
+            return True
         others = self.gathering or len(self._appending) >= FEW_APPENDS
-        if not few and (others or self._appending or self._serves_calm()):
-            return False
         async with self._gathering:
             if others:
                 await self._until_few_appends()
