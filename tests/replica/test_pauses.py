@@ -166,7 +166,7 @@ def gathered(work: int, each_us: int) -> tuple[int, float]:
     async def gather() -> tuple[int, float]:
         others = Others()
         working = asyncio.create_task(others.work(work, each_us))
-        assert await Pauses(lambda: others.now_us).gather()
+        assert await Pauses(lambda: others.now_us).gather(few=True)
         found = others.turns
         working.cancel()
         return found, asyncio.get_running_loop().time()
@@ -187,6 +187,18 @@ def test_a_busy_loop_keeps_a_batch_open_for_so_long() -> None:
     assert waited_s == GATHER_MS / 1000
 
 
+def test_a_batch_that_has_not_few_commands_waits_where_nobody_calm_is_served_only() -> None:
+    """Who sends one command at a time would wait with it."""
+
+    async def gather(*, calm: bool) -> bool:
+        pauses = Pauses(lambda: CALM_FOR_US)
+        pauses.arrived(1 if calm else 2, "topic", "client")
+        return await pauses.gather(few=False)
+
+    assert run(gather(calm=False))
+    assert not run(gather(calm=True))
+
+
 def gathered_behind(appends: int, *, one_is_done: bool, count: int = 1) -> float:
     """In a loop that is always busy, with so many appends on their way: how long timers were waited for."""
 
@@ -197,7 +209,7 @@ def gathered_behind(appends: int, *, one_is_done: bool, count: int = 1) -> float
         appending += [asyncio.create_task(Others().work(20, 1))] * one_is_done
         for append in appending:
             pauses.append(append)
-        await asyncio.gather(*(pauses.gather() for _ in range(count)))
+        await asyncio.gather(*(pauses.gather(few=True) for _ in range(count)))
         for append in appending:
             append.cancel()
         return asyncio.get_running_loop().time()
