@@ -36,6 +36,7 @@ class Log(Protocol):
     async def bounds(self, topic: str) -> tuple[int, int]:
         """(first offset kept, next offset to be written); equal when empty.
 
+        A broker counts a record some milliseconds after it said that it was appended.
         Raises `TopicMissing`, or `Unavailable` after a few seconds without an answer.
         """
 

@@ -67,6 +67,8 @@ class SqliteLog:
 
     async def close(self) -> None:
         """End the readers and refuse appends; waits for the write under way, for a few seconds."""
+        if self._closed.is_set():
+            return
         self._closed.set()
         for topic in self._topics.values():
             topic.wake()
@@ -130,6 +132,8 @@ class SqliteLog:
 
     async def read(self, topic: str, offset: int) -> AsyncGenerator[Sequence[Record], None]:
         check_topic(topic)
+        if self._closed.is_set():
+            return
         state = self._topic(topic)
         worker = state.spare.pop() if state.spare else _Worker(topic, state.path)
         watch = Watch(topic, state.path, self._lookout)

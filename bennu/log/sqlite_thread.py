@@ -35,8 +35,10 @@ class Call(Generic[T]):
         """In the thread."""
         if not self._begun.acquire(blocking=False):
             return
+        work = self._work
+        del self._work  # its record: a failure and its traceback keep this object for a while
         try:
-            found = self._work()
+            found = work()
         except BaseException as error:  # whatever it is, who waits for it is to have it
             self._hand_back(partial(self._failed, error))
         else:
@@ -52,24 +54,29 @@ class Call(Generic[T]):
 
     def _failed(self, error: BaseException) -> None:
         if not self.answer.done():
-            self.answer.set_exception(error)
+            # A future takes any but this one.
+            self.answer.set_exception(RuntimeError("it ended early") if isinstance(error, StopIteration) else error)
 
 
 class CallThread:
-    """Begins with its first call, and ends after `end`."""
+    """Begins with its first call, and ends after `end`, which is to be called."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._line: SimpleQueue[Call[object] | None] = SimpleQueue()
         self._thread: Thread | None = None
+        self._ended = False
 
     def begin(self, work: Callable[[], T]) -> Call[T]:
-        """Put it in line."""
+        """Put it in line.  Raises `RuntimeError` after `end`, and where no thread can be started now."""
+        if self._ended:
+            raise RuntimeError(f"{self._name} has ended")
         call = Call(work)
         if self._thread is None:
             # As a daemon: one that is stuck in the disk must not keep the process from ending.
-            self._thread = Thread(target=self._serve, name=self._name, daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._serve, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
         self._line.put(call)  # type: ignore[arg-type]  # a thread does not look at what is found
         return call
 
@@ -84,6 +91,7 @@ class CallThread:
 
     def end(self) -> None:
         """Once all is done that is in line."""
+        self._ended = True
         self._line.put(None)
 
     def _serve(self) -> None:
@@ -93,7 +101,7 @@ class CallThread:
 
 
 class Overdue:
-    """Ends what has waited for too long with `TimeoutError`: one timer for all that wait.
+    """Ends what has waited for too long with `TimeoutError`: one timer for all that wait, in one event loop.
 
     A timer for each cost an append 15 us, most of it in the event loop: it is made, taken back and closed.
     """

@@ -39,6 +39,7 @@ class Watch:
         self._busy_until_s = 0.0
         self._woken: asyncio.Future[None] | None = None
         self._noticed = False
+        """The newest change is another process's, as far as is known."""
 
     def busy(self) -> None:
         """A record came.  Look often for a while, if another process wrote it: where one came, more come."""
@@ -47,7 +48,7 @@ class Watch:
 
     def mark(self) -> None:
         """Remember how the files look; called before they are read, so that nothing falls between."""
-        self._seen, self._noticed = self._look(), False
+        self._seen = self._look()
         self._woken = asyncio.get_running_loop().create_future()
 
     async def wait(self) -> None:
@@ -66,6 +67,7 @@ class Watch:
 
     def wake(self) -> None:
         """Something was written by this process."""
+        self._noticed = False
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 

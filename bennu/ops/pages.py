@@ -61,7 +61,7 @@ class Growth:
         """Move all, when it has grown by enough, and to so many times; how many bytes were looked at.  It blocks."""
         with self._one_at_a_time:
             there_bytes = _resident_bytes()
-            # What was given back, as by a replica that begins anew, is not large when it is had again.
+            # What was given back, as by one replay before the next one, is not large when it is had again.
             self._moved_bytes = min(self._moved_bytes, max(there_bytes, USUAL_BYTES))
             if there_bytes < max(self._moved_bytes + GROWN_BYTES, self._moved_bytes * times):
                 return 0

@@ -68,6 +68,11 @@ class OpenBatch:
         return self.bytes > BATCH_BYTES or len(self.command_ids) >= BATCH_ENTRIES
 
     @property
+    def filling(self) -> bool:
+        """It has commands, and room for more."""
+        return bool(self.command_ids) and not self.full
+
+    @property
     def small(self) -> bool:
         """It has few commands, and an append of it would mostly be the append."""
         return 0 < len(self.command_ids) < FEW_ENTRIES

@@ -107,7 +107,7 @@ class Pauses:
         calm is served: else False, at once.  A busy stream carries 16 % more, for each append does.
         """
         if not few:
-            if self.gathering or self._appending or self._serves_calm():
+            if self.gathering or self._serves_calm() or not all(task.done() for task in self._appending):
                 return False
             await self._idle_turn(GATHER_TURNS)
             return True

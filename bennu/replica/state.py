@@ -7,7 +7,6 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from bennu.errors import BadSettings
-from bennu.limits import FEW_ENTRIES
 from bennu.replica.agreement import Agreement, Digests
 from bennu.replica.bundle import Bundle, kept
 from bennu.replica.columns import check_columns
@@ -78,14 +77,11 @@ class ReplicaState:
         self.fold.apply(batch, where)
         if batch.state_digest:
             self.agreement.check(self.fold, batch, where)
-        self._keep(batch)
-        self.advance(batch)
-
-    def _keep(self, batch: EventBatch) -> None:
-        if len(batch.command_ids) < FEW_ENTRIES:  # a bundle takes 100 bytes beside its replies
-            self.window.add_batch(batch.command_ids[:], kept(batch))
-        else:
+        if Bundle.fits(batch):
             self.window.add_bundle(Bundle(batch))
+        else:
+            self.window.add_batch(batch.command_ids[:], kept(batch))  # once: each reading of the column makes new texts
+        self.advance(batch)
 
     def take(self, found: Judged) -> None:
         """The next record of `judged`; one that is void or repeated changes nothing.  Raises as the two above do."""

@@ -226,7 +226,7 @@ class AccountRules(Aggregate[Account]):
     def opened(self, state: Account, event: AccountOpened) -> None:
         state.status = OPEN
         state.owner = event.owner
-        state.currency = intern(event.currency)  # one text for all accounts that have it
+        state.currency = intern(event.currency)  # one text for all that were not read from a snapshot
         state.limit_minor = event.limit_minor
 
     @evolves

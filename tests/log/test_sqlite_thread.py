@@ -46,6 +46,18 @@ def test_whatever_goes_wrong_is_whose_who_waits_and_the_thread_goes_on(error: Ba
     run(body())
 
 
+def test_what_ends_early_is_a_failure_too() -> None:
+    """A future takes no `StopIteration`."""
+
+    async def body() -> None:
+        thread = CallThread("t")
+        with pytest.raises(RuntimeError):
+            await thread.run(lambda: next(iter(())))
+        thread.end()
+
+    run(body())
+
+
 def test_who_gives_up_in_line_has_nothing_done() -> None:
     """A call that is under way is finished; one that was not begun never is."""
 
@@ -84,6 +96,37 @@ def test_a_call_that_was_begun_can_not_be_dropped() -> None:
         gate.set()
         await call.answer
         thread.end()
+
+    run(body())
+
+
+def test_a_thread_that_can_not_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of processes may be reached for a moment."""
+
+    async def body() -> None:
+        thread = CallThread("t")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _no_thread)
+            with pytest.raises(RuntimeError, match="can't start"):
+                thread.begin(lambda: None)
+        assert await thread.run(lambda: 7) == 7
+        thread.end()
+
+    run(body())
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_nothing_can_be_begun_after_the_end() -> None:
+    """It would never be done, and who waits for it would wait for ever."""
+
+    async def body() -> None:
+        thread = CallThread("t")
+        thread.end()
+        with pytest.raises(RuntimeError, match="ended"):
+            thread.begin(lambda: None)
 
     run(body())
 

@@ -62,7 +62,7 @@ class Partition:
                 ripe = not self._inbox or self.replica.open.full or slices >= GATHER_SLICES
                 if commit is None and not self.replica.open.empty and ripe:
                     opened = self.replica.open
-                    if not (gathered or opened.full) and (gathered := await self._pauses.gather(few=opened.small)):
+                    if opened.filling and not gathered and (gathered := await self._pauses.gather(few=opened.small)):
                         continue
                     alone = len(self.replica.open.command_ids) <= 1  # as the next may be
                     slices, gathered = 0, alone and not self._pauses.gathering
