@@ -77,11 +77,14 @@ class ReplicaState:
         self.fold.apply(batch, where)
         if batch.state_digest:
             self.agreement.check(self.fold, batch, where)
+        self._keep(batch)
+        self.advance(batch)
+
+    def _keep(self, batch: EventBatch) -> None:
         if Bundle.fits(batch):
             self.window.add_bundle(Bundle(batch))
         else:
             self.window.add_batch(batch.command_ids[:], kept(batch))  # once: each reading of the column makes new texts
-        self.advance(batch)
 
     def take(self, found: Judged) -> None:
         """The next record of `judged`; one that is void or repeated changes nothing.  Raises as the two above do."""

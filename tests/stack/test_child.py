@@ -47,6 +47,24 @@ def test_start_and_kill_are_harmless_twice(tmp_path: Path) -> None:
     child.kill()
 
 
+def test_a_signal_for_what_is_being_killed_is_harmless(tmp_path: Path) -> None:
+    """Ctrl-C ends a drill also in the moment in which one of its threads kills a node."""
+    child = shell(SERVE, tmp_path)
+    child.start()
+    waited: list[float] = []
+
+    def ended_within(timeout_s: float) -> bool:
+        child.send(signal.SIGCONT)  # between the order to kill and its end
+        child.send(signal.SIGTERM)
+        waited.append(timeout_s)
+        return type(child)._ended_within(child, timeout_s)
+
+    child._ended_within = ended_within  # type: ignore[method-assign]
+    child.kill()
+    assert len(waited) == 1
+    assert not child.running
+
+
 def test_a_server_that_ended_by_itself_can_be_started_again(tmp_path: Path) -> None:
     """A crash is like a kill."""
     child = shell(SERVE, tmp_path)
