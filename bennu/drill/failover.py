@@ -172,7 +172,7 @@ class _Runs:
         text = f"{victim} hands partition {number} over to {heir}"
         await self._hand_over(number, heir, what=text)
         _, epoch = self._watch.leader(number)
-        last_no = self._watch.released.get((number, epoch - 1))
+        last_no = await self._watch.release_of(number, epoch - 1)
         if last_no is None:
             text, gap_s = f"{text}, but was taken for dead meanwhile", inf
         else:

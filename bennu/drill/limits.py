@@ -16,6 +16,8 @@ MAX_BEHIND_S = 20.0
 GAP_TIMEOUT_S = 30.0
 ASK_AGAIN_S = 3.0
 """For a handover that has not come about."""
+RELEASE_HEARD_S = 2.0
+"""After that a leadership whose end was not announced was taken."""
 HEALED_WITHIN_S = 10.0
 """After a fault has healed a new command must succeed within this time, in every partition."""
 WHOLE_TIMEOUT_S = 60.0

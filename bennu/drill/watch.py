@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import structlog
 
+from bennu.drill.limits import RELEASE_HEARD_S
 from bennu.errors import AppendRefused, AppendUnknown, Unavailable
 from bennu.log.port import Log
 from bennu.members import records
@@ -31,7 +32,7 @@ class Watch:
         self._clock = SystemClock()
         self._directory = Directory(service)
         self._changed = asyncio.Event()
-        self.released: dict[tuple[int, int], int] = {}
+        self._released: dict[tuple[int, int], int] = {}
         """Last batch of each leadership that was given up in order, by partition and epoch."""
 
     async def run(self) -> None:
@@ -47,7 +48,7 @@ class Watch:
         if isinstance(beat, Heartbeat) and self._directory.hear(beat, self._clock.monotonic_us()):
             for seat in beat.seats:
                 if seat.released:
-                    self.released[seat.partition, seat.epoch] = seat.batch_no
+                    self._released[seat.partition, seat.epoch] = seat.batch_no
 
     async def until(self, condition: Callable[[], bool], timeout_s: float, *, what: str) -> None:
         """Return when it holds.  Raises `Unavailable`, which says for what was waited."""
@@ -58,6 +59,17 @@ class Watch:
                     await self._changed.wait()
         except TimeoutError:
             raise Unavailable(f"after {timeout_s:.0f} s still not so: {what}; {self.told()}") from None
+
+    async def release_of(self, number: int, epoch: int) -> int | None:
+        """The last batch of a leadership that was given up in order, else None.
+
+        Who leads next may be heard of sooner: it is told beside the log, and another process's heartbeat says it here.
+        """
+        try:
+            await self.until(lambda: (number, epoch) in self._released, RELEASE_HEARD_S, what="a leadership given up")
+        except Unavailable:
+            return None
+        return self._released[number, epoch]
 
     async def ask_handover(self, number: int, node: str) -> None:
         """As an operator would."""
