@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bank.app import app
+from bank.v1.events_pb2 import Deposited
 from bennu.limits import FEW_ENTRIES
 from bennu.replica.bundle import Bundle
 from bennu.replica.columns import DIGEST_BYTES, check_columns
@@ -101,13 +103,29 @@ def test_an_older_batch_does_not_bring_back_its_reply() -> None:
         assert found.reply == reply
 
 
-def test_replicas_keep_batches_of_any_size() -> None:
-    """Few are kept one by one, many together; what is asked for is the same."""
+EVENT = Deposited(account="a", amount_minor=1, currency="EUR", balance_minor=1).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("size", "outcome", "more_events", "together"),
+    [
+        (1, 0, (), False),
+        (FEW_ENTRIES - 1, 0, (), False),
+        (FEW_ENTRIES, 0, (), True),
+        (2 * FEW_ENTRIES, 0, (), True),
+        (2 * FEW_ENTRIES, 0, (EVENT,), False),
+        (2 * FEW_ENTRIES, 2, (), False),
+    ],
+)
+def test_replicas_keep_batches_of_any_kind(
+    *, size: int, outcome: int, more_events: Sequence[bytes], together: bool
+) -> None:
+    """Together where there is little in them beside the replies: else what is kept would grow with the events."""
     state = ReplicaState(AggregateFold(app), partition=0, partitions=1)
     state.window.count, state.window.age_us = 10_000, 10**12
-    for size in (1, FEW_ENTRIES - 1, FEW_ENTRIES, 2 * FEW_ENTRIES):
-        digests = [n.to_bytes(DIGEST_BYTES, "big") for n in range(size)]
-        entries = [Entry(f"{size}-{n}", digest, 2, b"no %d" % n, ()) for n, digest in enumerate(digests)]
-        state.evolve(journaled(entries), "here")
-        found = [state.window.get(entry.command_id) for entry in entries]
-        assert [each and tuple(each) for each in found] == [(e.digest, e.outcome, e.reply) for e in entries]
+    digests = [n.to_bytes(DIGEST_BYTES, "big") for n in range(size)]
+    entries = [Entry(f"{n}", digest, outcome, EVENT, more_events) for n, digest in enumerate(digests)]
+    state.evolve(journaled(entries), "here")
+    assert {type(kept) is Bundle for kept in state.window._replies.values()} == {together}
+    found = [state.window.get(entry.command_id) for entry in entries]
+    assert [each and tuple(each) for each in found] == [(e.digest, e.outcome, e.reply) for e in entries]
