@@ -75,7 +75,7 @@ class OpenBatch:
     @property
     def small(self) -> bool:
         """It has few commands, and an append of it would mostly be the append."""
-        return 0 < len(self.command_ids) < FEW_ENTRIES
+        return len(self.command_ids) < FEW_ENTRIES
 
     def add(self, command: Decided, decision: Decision) -> None:
         """One entry."""
