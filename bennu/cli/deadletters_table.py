@@ -150,7 +150,7 @@ async def letters(config: str) -> AsyncIterator[Letters]:
     import asyncpg
     from asyncpg import exceptions as pg
 
-    from bennu.ops.postgres import AWAY, MISTAKEN, Opening, Servers
+    from bennu.ops.postgres import AWAY, MISTAKEN, Opening, Servers, cancellation_first
 
     dsn = setting("postgres", config)
     if not dsn:
@@ -159,7 +159,8 @@ async def letters(config: str) -> AsyncIterator[Letters]:
     connection: asyncpg.Connection[asyncpg.Record] | None = None
     try:
         connection = await Servers(dsn).connect_anyhow(opening)
-        yield Letters(connection)
+        with cancellation_first():
+            yield Letters(connection)
     except MISTAKEN as error:
         raise BadSettings(f"postgres: {error}") from error
     except pg.UndefinedTableError as error:

@@ -187,13 +187,14 @@ def at_desk(dsn: str, app: str, work: Callable[[Desk], Awaitable[T]]) -> T:
 async def _at_desk(dsn: str, app: str, work: Callable[[Desk], Awaitable[T]]) -> T:
     import asyncpg
 
-    from bennu.ops.postgres import AWAY, MISTAKEN, Opening, Servers
+    from bennu.ops.postgres import AWAY, MISTAKEN, Opening, Servers, cancellation_first
 
     opening = Opening(TIMEOUT_S, TIMEOUT_S, {"application_name": "bennu projections"})
     try:
         connection = await Servers(dsn).connect_anyhow(opening)
         try:
-            return await work(Desk(connection, app or await _only_app(connection)))
+            with cancellation_first():
+                return await work(Desk(connection, app or await _only_app(connection)))
         finally:
             await connection.close(timeout=TIMEOUT_S)
     except asyncpg.UndefinedTableError as error:

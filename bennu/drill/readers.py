@@ -11,7 +11,7 @@ import asyncpg
 from bennu.drill.limits import AWAY_TIMEOUT_S, CALL_TIMEOUT_S, LOOK_PAUSE_S, LOOK_SHARE, PROBE_S, RECONNECT_S, SHOWN
 from bennu.drill.workload import Connection, Entry, Look, TableWorkload
 from bennu.errors import Unavailable
-from bennu.ops.postgres import AWAY
+from bennu.ops.postgres import AWAY, cancellation_first
 
 T = TypeVar("T")
 
@@ -43,7 +43,8 @@ class Database:
                     self._connection = await asyncpg.connect(
                         self._dsn, timeout=CALL_TIMEOUT_S, server_settings=ONE_CORE
                     )
-                return await work(self._connection)
+                with cancellation_first():
+                    return await work(self._connection)
             except AWAY as error:
                 self._leave()
                 if time.monotonic() > until_s:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from asyncpg import exceptions as pg
 
 from bennu.errors import BadSettings, Final, Unavailable
-from bennu.ops.postgres import AWAY, MISTAKEN, SCHEMA_LOCK, Connection, Opening, Servers
+from bennu.ops.postgres import AWAY, MISTAKEN, SCHEMA_LOCK, Connection, Opening, Servers, cancellation_first
 from bennu.replica.slices import SLICE_BYTES
 from bennu.snapshots.format import Draft, Header
 from bennu.snapshots.limits import CHUNK_BYTES, CHUNKS_AHEAD, COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP
@@ -149,7 +149,8 @@ class SnapshotStore:
         connection: Connection | None = None
         try:
             connection = await self._servers.connect_anyhow(self._opening)
-            yield connection
+            with cancellation_first():
+                yield connection
         except MISTAKEN as error:
             raise BadSettings(f"postgres: {error}") from error
         except AWAY as error:

@@ -9,6 +9,7 @@ from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu_qserver.database import READY, Connection, open_database
 from bennu_qserver.errors import ProjectionFailed
+from tests.qserver.serving import connected, until
 
 pytestmark = pytest.mark.real
 
@@ -70,3 +71,37 @@ def test_what_lasts_ends_the_process(database: str, code: str, error: type[Final
     with pytest.raises(error, match="said"):
         asyncio.run(saying.run(database))
     assert len(saying.seen) == 1
+
+
+_COMMIT_SLOWLY = """
+CREATE TABLE slow (number int);
+CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slowly AFTER INSERT ON slow
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slowly();
+"""
+_COMMITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+
+
+async def cancelled(dsn: str, *, once: bool) -> bool:
+    """In the middle of a COMMIT; whether it ends as who is cancelled does."""
+    async with (
+        open_database(dsn, name="test", metrics=Metrics(), readiness=Readiness()) as database,
+        connected(dsn) as connection,
+    ):
+        await connection.execute(_COMMIT_SLOWLY)
+        run = database.once if once else database.run
+        task = asyncio.create_task(run(lambda session: session.execute("INSERT INTO slow VALUES (1)")))
+
+        async def commits() -> bool:
+            return bool(await connection.fetchval(_COMMITS))
+
+        await until(commits)
+        task.cancel()
+        await asyncio.wait((task,))
+        return task.cancelled()
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_who_is_cancelled_while_it_commits_ends(database: str, once: bool) -> None:
+    """Though it can't roll back then: who took that for a Postgres that is away would go on for ever."""
+    assert asyncio.run(cancelled(database, once=once))

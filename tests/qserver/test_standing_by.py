@@ -6,11 +6,12 @@ from typing import Any, cast
 import pytest
 
 from bank.projections import Ledger
+from bennu.cancellation import is_cancelled
 from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.ops.metrics import Metrics
 from bennu.ops.readiness import Readiness
 from bennu.replica.journal import Position
-from bennu_qserver.database import Database, is_cancelled
+from bennu_qserver.database import Database
 from bennu_qserver.dispatch import compile_projections
 from bennu_qserver.errors import PositionMoved
 from bennu_qserver.parked import Parked

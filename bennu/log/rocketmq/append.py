@@ -14,9 +14,10 @@ from typing import Any
 
 import grpc
 
+from bennu.cancellation import is_cancelled
 from bennu.errors import AppendRefused, AppendUnknown, BadSettings, TopicMissing, Unavailable
 from bennu.log.rocketmq.routes import Routes
-from bennu.log.rocketmq.session import Session, was_cancelled
+from bennu.log.rocketmq.session import Session
 from bennu.log.rocketmq.stubs import definition, service
 
 _MAX_WAITING_APPENDS = 1024
@@ -71,7 +72,7 @@ class Appender:
             except grpc.aio.AioRpcError as error:
                 raise failure_of_call(topic, error.code(), details=str(error.details())) from None
             except asyncio.CancelledError:
-                if was_cancelled():
+                if is_cancelled():
                     raise
                 raise AppendUnknown(f"{topic}: the channel was closed") from None
             return await self._outcome(topic, answer)

@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 import structlog
 
+from bennu.cancellation import is_cancelled
 from bennu.errors import Unavailable
 from bennu.log.patience import Patience
 from bennu.log.rocketmq.settings import Address, Credentials
@@ -129,7 +130,7 @@ class Session:
             except grpc.aio.AioRpcError as error:
                 problem = f"{error.code().name}: {error.details()}"
             except asyncio.CancelledError:
-                if was_cancelled() or self._closed.is_set():
+                if is_cancelled() or self._closed.is_set():  # grpc raises it also for a call whose channel was closed
                     raise
                 problem = "the channel was replaced"
             await patience.wait(problem)
@@ -154,7 +155,7 @@ class Session:
                 logger.debug("a heartbeat failed", proxy=str(self._proxy), problem=str(error.code()))
                 continue
             except asyncio.CancelledError:
-                if was_cancelled() or self._closed.is_set():
+                if is_cancelled() or self._closed.is_set():
                     raise
                 continue  # the channel was replaced under it
             if answer.status.code == definition.UNRECOGNIZED_CLIENT_TYPE and self._telemetry is not None:
@@ -174,12 +175,6 @@ class Session:
         """Raises `Unavailable` when closed."""
         if self._closed.is_set():
             raise Unavailable(f"{self._proxy}: this log is closed")
-
-
-def was_cancelled() -> bool:
-    """Whether the current task is: grpc also raises `CancelledError` when only the call was, as by a closed channel."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def sign(credentials: Credentials, now_s: int) -> tuple[tuple[str, str], ...]:

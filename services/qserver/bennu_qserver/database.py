@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from bennu.errors import BadSettings
 from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
-from bennu.ops.postgres import AWAY, MISTAKEN, Connection, Opening, Servers
+from bennu.ops.postgres import AWAY, MISTAKEN, Connection, Opening, Servers, cancellation_first
 from bennu.ops.readiness import Readiness
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.limits import (
@@ -25,7 +25,7 @@ from bennu_qserver.limits import (
 )
 from bennu_qserver.sessions import Sessions
 
-__all__ = ["READY", "Connection", "Database", "is_cancelled", "open_database", "opening", "refusal"]
+__all__ = ["READY", "Connection", "Database", "open_database", "opening", "refusal"]
 
 T = TypeVar("T")
 
@@ -107,8 +107,9 @@ class Database:
 
     async def once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What `work` returns, in a transaction of its own, tried once.  Raises what asyncpg raises."""
-        async with self._sessions.lend() as connection:
-            return await _in_transaction(connection, work)
+        with cancellation_first():
+            async with self._sessions.lend() as connection:
+                return await _in_transaction(connection, work)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` returns; it is called again, for ever, while Postgres is away.
@@ -132,8 +133,6 @@ class Database:
         except MISTAKEN as error:
             raise BadSettings(f"postgres: {error}") from error
         except (*AWAY, pg.ProgramLimitExceededError) as error:  # outside a row: the queue of notices is full
-            if is_cancelled():  # and rolling back failed, whose error has taken the place of the cancellation
-                raise asyncio.CancelledError from error
             if isinstance(error, ValueError) and not isinstance(error, OSError):  # a value that the driver can't encode
                 raise ProjectionFailed(f"no value for Postgres: {error}") from error
             problem = f"{type(error).__name__}: {error}"
@@ -157,12 +156,6 @@ async def _in_transaction(connection: Connection, work: Callable[[Connection], A
         if not connection.is_closed() and connection.is_in_transaction():
             await transaction.rollback()
     return result
-
-
-def is_cancelled() -> bool:
-    """Whether this task was told to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def limit_locks(connection: Connection) -> None:

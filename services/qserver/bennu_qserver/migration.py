@@ -10,11 +10,11 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from bennu.errors import BadSettings
-from bennu.ops.postgres import SCHEMA_LOCK, Servers
+from bennu.ops.postgres import SCHEMA_LOCK, Servers, cancellation_first
 from bennu.ops.postgres import Connection as Session
 from bennu_qserver.database import opening
 from bennu_qserver.schema import VERSION_TABLE
@@ -28,6 +28,14 @@ async def migrate(dsn: str) -> None:
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
+        with cancellation_first():
+            await _upgraded(engine)
+    finally:
+        await engine.dispose()
+
+
+async def _upgraded(engine: AsyncEngine) -> None:
+    try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
     except DBAPIError as error:
@@ -35,8 +43,6 @@ async def migrate(dsn: str) -> None:
         if adapted is None or adapted.__cause__ is None:
             raise
         raise adapted.__cause__ from error
-    finally:
-        await engine.dispose()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -17,12 +17,13 @@ from typing import NoReturn
 
 import structlog
 
+from bennu.cancellation import is_cancelled
 from bennu.log.port import Log, Record
 from bennu.ops.metrics import Metrics
 from bennu.replica.journal import JournalReader, Position, Verdict
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
 from bennu_qserver import dead_letters, positions
-from bennu_qserver.database import Connection, Database, is_cancelled
+from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import PositionMoved
 from bennu_qserver.lag import NO_LAG, Lag, Waiting

@@ -15,9 +15,10 @@ from typing import NamedTuple, TypeVar
 import structlog
 from asyncpg import exceptions as pg
 
+from bennu.cancellation import is_cancelled
 from bennu.replica.journal import Position
 from bennu_qserver import dead_letters, notices, positions
-from bennu_qserver.database import Connection, Database, is_cancelled
+from bennu_qserver.database import Connection, Database
 from bennu_qserver.dispatch import CompiledProjection
 from bennu_qserver.errors import EventFault, PositionMoved, TooSlow
 from bennu_qserver.executing import execute

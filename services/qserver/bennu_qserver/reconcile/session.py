@@ -8,7 +8,7 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from bennu.errors import BadSettings, Unavailable
-from bennu.ops.postgres import AWAY, MISTAKEN, Servers
+from bennu.ops.postgres import AWAY, MISTAKEN, Servers, cancellation_first
 from bennu_qserver import schema
 from bennu_qserver.database import Connection, opening, refusal
 from bennu_qserver.reconcile.found import GONE, CannotCompare
@@ -31,8 +31,9 @@ class Session:
         last = ""
         for _ in range(TRIES):
             try:
-                async with self._connection.transaction():
-                    return await work(self._connection)
+                with cancellation_first():
+                    async with self._connection.transaction():
+                        return await work(self._connection)
             except GONE as error:
                 last = refusal(error)
             except MISTAKEN as error:
