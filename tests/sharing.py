@@ -9,6 +9,7 @@ from collections.abc import MutableSequence
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 SAME_ROCKETMQ = (
     "tests/log/test_rocketmq.py",
@@ -35,6 +36,14 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return "tests with RocketMQ" if file in SAME_ROCKETMQ else file
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """The test in which a worker crashed, or hung and was ended: it is not run again, by one after another."""
+        crashed: str | None = super().remove_node(node)
+        for tests in self.workqueue.values():
+            if crashed in tests:
+                tests[crashed] = True
+        return crashed
 
 
 def long_first(items: MutableSequence[pytest.Item]) -> None:
