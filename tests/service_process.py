@@ -27,8 +27,10 @@ class Service:
         """Start it and learn its ports; raises with its last lines if it ends instead."""
         with self.stderr.open("a") as stderr:
             self._process = self._popen(stderr)
-        line = await asyncio.wait_for(asyncio.to_thread(self._first_line), START_TIMEOUT_S)
-        if not line:
+        reading = asyncio.create_task(asyncio.to_thread(self._first_line))
+        if not (await asyncio.wait((reading,), timeout=START_TIMEOUT_S))[0]:
+            self.kill()  # else the thread would read on
+        if not (line := await reading):
             raise AssertionError(f"{self.name} ended at start:\n{self.stderr.read_text()[-2000:]}")
         self.announced = json.loads(line)
 

@@ -150,3 +150,8 @@ def test_the_wheel_holds_what_the_repository_does_not(wheel: set[str]) -> None:
     """Our protos import protovalidate's, so the module generated from it comes with us."""
     assert {"buf/validate/validate.proto", "buf/validate/validate_pb2.py", "buf/validate/validate_pb2.pyi"} <= wheel
     assert not [name for name in wheel if name.startswith(("tests/", "tools/", "bank/"))]
+
+
+def test_services_are_not_the_first_process_of_their_container() -> None:
+    """The kernel keeps SIGTERM from a first process that does not handle it yet: it would start, and be killed."""
+    assert all(service["init"] for service in OURS.values() if service["restart"] == "unless-stopped")

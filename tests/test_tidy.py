@@ -274,6 +274,18 @@ def test_tests_never_sleep_through_a_thread() -> None:
     report(faults, "time.sleep in a test")
 
 
+def test_nothing_waits_by_wait_for() -> None:
+    """Before Python 3.12 it loses a cancellation that comes just as its answer does: `asyncio.timeout` does not."""
+    faults = [
+        f"{module.path}:{node.lineno}"
+        for module in MODULES
+        if module.path.startswith(("bennu/", "services/"))
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.wait_for"
+    ]
+    report(faults, "asyncio.wait_for: take asyncio.timeout")
+
+
 def test_nothing_is_left_to_do_later() -> None:
     """What is unfinished is finished, or is an issue; a note in the code is neither."""
     note = re.compile("TO" + r"DO\b|FIX" + r"ME\b")

@@ -4,7 +4,7 @@ import sys
 
 from bennu.archive.archiver import main
 from bennu.archive.settings import ArchiverSettings
-from bennu.ops.run import run_service
+from bennu.ops.run import leave, run_service
 
 
 def run(arguments: list[str]) -> int:
@@ -17,4 +17,4 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))

@@ -83,7 +83,8 @@ class Archiver:
         copiers = [self._copier(name) for name in names]
         began = {copier.topic: copier.archived_to for copier in copiers}
         try:
-            await self._open(copiers)
+            if not await unless(stop, self._open(copiers)):
+                return
             await self._work(copiers, stop, once=once)
         finally:
             for copier in copiers:

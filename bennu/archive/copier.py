@@ -1,6 +1,7 @@
 """Reads one topic of the log ahead of its archive, and writes what it is told to."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -123,16 +124,15 @@ class Copier:
 
     async def _wait_for_end(self, end: int) -> None:
         """A log may seem short for a moment; one that stays so has lost its end."""
-        try:
-            async with asyncio.timeout(TAIL_LOST_AFTER_MS / 1000):
-                while end < self.archived_to:
-                    await asyncio.sleep(SYNC_PAUSE_MS / 1000)
-                    _, end = await self.bounds()
-        except TimeoutError:
-            raise OffsetBeyondTail(
-                f"{self.topic}: archived up to offset {self.archived_to}, but the log ends before {end}: it has "
-                "lost its end, or the archive is another log's"
-            ) from None
+        lost_s = time.monotonic() + TAIL_LOST_AFTER_MS / 1000
+        while end < self.archived_to:
+            if time.monotonic() >= lost_s:
+                raise OffsetBeyondTail(
+                    f"{self.topic}: archived up to offset {self.archived_to}, but the log ends before {end}: it has "
+                    "lost its end, or the archive is another log's"
+                )
+            await asyncio.sleep(SYNC_PAUSE_MS / 1000)
+            _, end = await self.bounds()
 
     def _lost(self, first: int) -> OffsetGone:
         return OffsetGone(

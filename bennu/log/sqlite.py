@@ -37,7 +37,8 @@ class _Worker:
         closed = self.thread.begin(self.file.close)
         self.thread.end()
         with suppress(TimeoutError):  # a thread stuck in the disk closes its file whenever the disk lets go
-            await asyncio.wait_for(closed.answer, _CLOSE_TIMEOUT_S)
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await closed.answer
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The one supervisor: settings, logging, signals, the operations port, and what the process says when it ends.
 
     if __name__ == "__main__":
-        sys.exit(run_service(QServerSettings, main))
+        leave(run_service(QServerSettings, main))
 
 Exit codes: 0 asked to stop; 70 a `Final` error; 78 settings that make no sense; 1 a peer that is away, where nobody
 waits for it, and anything else, with its traceback.
@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import structlog
 import uvloop
@@ -71,13 +72,41 @@ def run_service(
 ) -> int:
     """Run `main` until it returns, fails, or a signal asks it to stop; the exit code.  Raises nothing."""
     logging.configure("info")
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
         settings = load(kind, sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
         logging.configure(settings.log_level, secrets=settings.secret_values())
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_supervise(settings, main))
+        code = runner.run(_supervise(settings, main))
     except Exception as error:  # the supervisor's: whatever ends the process is said, once
-        return _report(error)
+        code = _report(error)
+    with _at_most(HARD_STOP_S, code):
+        runner.close()
+    return code
+
+
+@contextmanager
+def _at_most(seconds: float, code: int) -> Iterator[None]:
+    """End the process with this code should the block take longer, as tasks and threads that were left behind may."""
+    last = threading.Timer(seconds, _left_behind, (code,))
+    last.daemon = True
+    last.start()
+    try:
+        yield
+    finally:
+        last.cancel()
+
+
+def _left_behind(code: int) -> None:
+    logger.error("stopped", error="HardStop", reason="something is still under way, and does not end")
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; no thread is waited for, as one may be stuck in a disk."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads any more
+            stream.flush()
+    os._exit(code)
 
 
 async def _supervise(settings: S, main: Main[S]) -> int:

@@ -99,7 +99,7 @@ class SnapshotStore:
 
     async def chunks(self, snapshot: Stored) -> AsyncGenerator[bytes, None]:
         """Its chunks, in order; close it (`aclosing`) to stop.  None for one that was deleted since."""
-        async with self._connection() as connection, connection.transaction(readonly=True):
+        async with self._connection() as connection, _committed(connection, readonly=True):
             async for row in connection.cursor(_CHUNKS, snapshot.number, prefetch=CHUNKS_AHEAD):
                 yield row["body"]
 
@@ -115,7 +115,7 @@ class SnapshotStore:
         """Write it, in one transaction: whole, or not at all.  `turn` is awaited after each slice."""
         async with self._connection() as connection:
             await self._make(connection)
-            async with connection.transaction():
+            async with _committed(connection):
                 number, _ = await connection.fetchrow(_BEGIN, draft.topic) or (0, None)
                 numbers = count()
                 for chunk in draft.chunks():
@@ -129,7 +129,7 @@ class SnapshotStore:
 
     async def forget(self, topic: str, *, keep: int = KEEP, turn: Turn = give_way) -> None:
         """All but the newest `keep` of this topic.  `turn` is awaited for each slice that they had."""
-        async with self._connection() as connection, connection.transaction():
+        async with self._connection() as connection, _committed(connection):
             for (snapshot,) in await connection.fetch(_OLDEST, topic, keep):
                 # One by one: after a checkpoint each page that a deletion touches goes whole to Postgres' log.
                 for (number,) in await connection.fetch(_NUMBERS, snapshot):
@@ -140,7 +140,7 @@ class SnapshotStore:
 
     async def _make(self, connection: Connection) -> None:
         if not await connection.fetchval(_IS_MADE):
-            async with connection.transaction():
+            async with _committed(connection):
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
                 await connection.execute(_MAKE)
 
@@ -160,3 +160,14 @@ class SnapshotStore:
         finally:
             if connection is not None:
                 connection.terminate()  # what was not committed is rolled back; closing could hang
+
+
+@asynccontextmanager
+async def _committed(connection: Connection, *, readonly: bool = False) -> AsyncIterator[None]:
+    """A transaction, unless the block fails: closing the connection ends it then, where a Postgres that has become
+    silent would be asked, for as long as a statement may take, to roll back.
+    """
+    transaction = connection.transaction(readonly=readonly)
+    await transaction.start()
+    yield
+    await transaction.commit()

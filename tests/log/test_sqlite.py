@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import pytest
 from bennu import log as bennu_log
 from bennu.errors import AppendRefused, AppendUnknown, OffsetBeyondTail, RecordBroken, TopicMissing
 from bennu.log.port import Log
+from bennu.log.sqlite import _Worker
 from bennu.log.sqlite_file import TopicFile
+from bennu.log.sqlite_thread import Call
 from tests.log.conformance import LogConformance, Rig
 from tests.log.helpers import bodies, expect_unknown, fails, run, take
 
@@ -285,5 +287,25 @@ def test_a_log_that_cannot_be_opened_is_waited_for(rig: SqliteRig, monkeypatch: 
 
             monkeypatch.setattr(TopicFile, "_connect", failing)
             assert await take(log, "t", start=0, count=1) == [(0, b"record 0")]
+
+    run(body())
+
+
+def test_who_is_cancelled_just_as_a_file_is_closed_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a task that reads again and again would go on for ever."""
+
+    async def body() -> None:
+        worker = _Worker("t", tmp_path / "t.sqlite")
+        task = asyncio.create_task(worker.close())
+        begin = worker.thread.begin
+
+        def begun(work: Callable[[], None]) -> Call[None]:
+            call = begin(work)
+            call.answer.add_done_callback(lambda _: task.cancel())
+            return call
+
+        monkeypatch.setattr(worker.thread, "begin", begun)
+        await asyncio.wait((task,))
+        assert task.cancelled()
 
     run(body())

@@ -1,6 +1,9 @@
 """The supervisor: exit codes, what is said at an end, and which addresses may be listened on."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,6 +14,7 @@ from bennu.ops.run import EXIT_BAD_SETTINGS, EXIT_CRASHED, EXIT_FINAL, EXIT_OK, 
 from bennu.ops.settings import ServiceSettings
 
 ARGV = ["--app", "bank.app:app"]
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Settings(ServiceSettings):
@@ -97,3 +101,19 @@ def test_what_is_no_address_is_named(address: str) -> None:
     """With the setting's name and an example."""
     with pytest.raises(BadSettings, match=r"^grpc: "):
         addresses.parse(address, what="grpc")
+
+
+@pytest.mark.parametrize(("left", "code"), [("thread", EXIT_OK), ("task", EXIT_OK), ("failed", EXIT_FINAL)])
+def test_what_does_not_end_ends_with_the_process(left: str, code: int) -> None:
+    """A thread or a task that the work leaves behind is waited for in vain only for a while; and its code is kept."""
+    command = [sys.executable, "-m", "tests.ops.left_behind", left]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert ended.returncode == code
+    assert lines[-1]["reason"] == "something is still under way, and does not end"
+
+
+def test_a_thread_of_its_own_is_not_waited_for_at_the_end() -> None:
+    """Such as one that stands in a disk."""
+    command = [sys.executable, "-m", "tests.ops.left_behind", "own-thread"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == EXIT_OK

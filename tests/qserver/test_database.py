@@ -6,10 +6,11 @@ import pytest
 
 from bennu.errors import BadSettings, Final
 from bennu.ops.metrics import Metrics
+from bennu.ops.postgres import AWAY
 from bennu.ops.readiness import Readiness
-from bennu_qserver.database import READY, Connection, open_database
+from bennu_qserver.database import READY, Connection, open_database, savepoint
 from bennu_qserver.errors import ProjectionFailed
-from tests.qserver.serving import connected, until
+from tests.qserver.serving import TIMEOUT_S, connected, until
 
 pytestmark = pytest.mark.real
 
@@ -97,7 +98,7 @@ async def cancelled(dsn: str, *, once: bool) -> bool:
 
         await until(commits)
         task.cancel()
-        await asyncio.wait((task,))
+        await asyncio.wait((task,), timeout=TIMEOUT_S)
         return task.cancelled()
 
 
@@ -105,3 +106,23 @@ async def cancelled(dsn: str, *, once: bool) -> bool:
 def test_who_is_cancelled_while_it_commits_ends(database: str, once: bool) -> None:
     """Though it can't roll back then: who took that for a Postgres that is away would go on for ever."""
     assert asyncio.run(cancelled(database, once=once))
+
+
+async def silent(dsn: str) -> bool:
+    """In a part of a transaction; whether its connection is cut, before anything is asked again."""
+    connections: list[Connection] = []
+
+    async def work(connection: Connection) -> None:
+        connections.append(connection)
+        async with savepoint(connection):
+            raise TimeoutError
+
+    async with open_database(dsn, name="test", metrics=Metrics(), readiness=Readiness()) as database:
+        with pytest.raises(AWAY):
+            await database.once(work)
+        return connections[0].is_closed()
+
+
+def test_a_server_that_does_not_answer_is_not_asked_to_undo(database: str) -> None:
+    """It would not answer that either, and a failover would be noticed twice as late."""
+    assert asyncio.run(silent(database))

@@ -11,10 +11,17 @@ from bennu.log.memory import MemoryBroker, MemoryLog
 from bennu.replica.journal import Position
 from bennu.snapshots import format as snapshot_format
 from bennu.snapshots.format import Draft, decode_header
+from bennu.snapshots.limits import COMMAND_TIMEOUT_S
 from bennu.snapshots.store import SnapshotStore
+from tests.qserver.serving import frozen
 from tests.snapshots.replicas import TOPIC, Bank, new_state, stored
 
 pytestmark = pytest.mark.real
+
+
+_BACKENDS = """
+SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'bennu snapshots test'
+"""
 
 
 class Place:
@@ -39,6 +46,15 @@ class Place:
     async def offsets(self) -> list[int]:
         """Of those that are there, the newest first."""
         return [decode_header(found.header).position.offset for found in await self.store.find(TOPIC)]
+
+    async def backends(self) -> list[int]:
+        """Processes of Postgres that serve the store now."""
+        connection = await asyncpg.connect(self.database)
+        try:
+            rows = await connection.fetch(_BACKENDS)
+            return [row["pid"] for row in rows]
+        finally:
+            await connection.close()
 
     async def rows(self) -> int:
         """Chunks of all snapshots."""
@@ -158,6 +174,27 @@ async def until_unlocked(place: Place) -> None:
         await connection.fetch("SELECT id FROM bennu.snapshots FOR UPDATE")
     finally:
         await connection.close()
+
+
+def test_who_is_cancelled_while_postgres_is_silent_ends(place: Place) -> None:
+    """It does not ask to roll back first, for as long as a statement may take."""
+
+    async def work() -> None:
+        await place.take(1)
+        standing = asyncio.Event()
+
+        async def stand() -> None:
+            standing.set()
+            await asyncio.Event().wait()
+
+        forgetting = asyncio.create_task(place.store.forget(TOPIC, keep=0, turn=stand))
+        await standing.wait()
+        with frozen(*await place.backends()):
+            forgetting.cancel()
+            await asyncio.wait((forgetting,), timeout=COMMAND_TIMEOUT_S / 3)
+            assert forgetting.cancelled()
+
+    asyncio.run(work())
 
 
 def test_its_age_is_told(place: Place) -> None:

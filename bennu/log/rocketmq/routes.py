@@ -1,9 +1,11 @@
 """Which broker has a topic, as the proxy tells it, remembered."""
 
+import asyncio
 from typing import Any
 
 import grpc
 
+from bennu.cancellation import is_cancelled
 from bennu.errors import BadSettings, TopicMissing, Unavailable
 from bennu.log.rocketmq.admin import Admin
 from bennu.log.rocketmq.session import Session
@@ -59,6 +61,10 @@ class Routes:
             answer = await self._session.call("QueryRoute", request, timeout_s=_ROUTE_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"{topic}: no route: {error.code().name}: {error.details()}") from None
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise Unavailable(f"{topic}: no route: the channel was closed") from None
         if answer.status.code == definition.TOPIC_NOT_FOUND:
             return None
         if answer.status.code in (definition.UNAUTHORIZED, definition.FORBIDDEN):

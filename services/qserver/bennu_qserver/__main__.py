@@ -1,10 +1,8 @@
 """`python -m bennu_qserver --app bank.app:app`, with the database in BENNU_POSTGRES."""
 
-import sys
-
-from bennu.ops.run import run_service
+from bennu.ops.run import leave, run_service
 from bennu_qserver.settings import QServerSettings
 from bennu_qserver.wiring import main
 
 if __name__ == "__main__":
-    sys.exit(run_service(QServerSettings, main))
+    leave(run_service(QServerSettings, main))

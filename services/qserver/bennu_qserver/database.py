@@ -25,7 +25,7 @@ from bennu_qserver.limits import (
 )
 from bennu_qserver.sessions import Sessions
 
-__all__ = ["READY", "Connection", "Database", "open_database", "opening", "refusal"]
+__all__ = ["READY", "Connection", "Database", "open_database", "opening", "refusal", "savepoint"]
 
 T = TypeVar("T")
 
@@ -156,6 +156,17 @@ async def _in_transaction(connection: Connection, work: Callable[[Connection], A
         if not connection.is_closed() and connection.is_in_transaction():
             await transaction.rollback()
     return result
+
+
+@asynccontextmanager
+async def savepoint(connection: Connection) -> AsyncIterator[None]:
+    """A part of the transaction, which is undone alone if the block fails."""
+    async with connection.transaction():
+        try:
+            yield
+        except TimeoutError:
+            connection.terminate()  # else undoing would be waited for as long again
+            raise
 
 
 async def limit_locks(connection: Connection) -> None:

@@ -4,7 +4,7 @@ import structlog
 from asyncpg import exceptions as pg
 
 from bennu.ops.postgres import SCHEMA_LOCK
-from bennu_qserver.database import Connection
+from bennu_qserver.database import Connection, savepoint
 from bennu_qserver.tables import quoted
 
 logger = structlog.get_logger()
@@ -51,7 +51,7 @@ async def created(connection: Connection) -> bool:
     if not await connection.fetchval(_MAY_CREATE):
         return False
     try:
-        async with connection.transaction():
+        async with savepoint(connection):
             for statement in CREATE:
                 await connection.execute(statement)
     except (pg.DuplicateObjectError, pg.UniqueViolationError):

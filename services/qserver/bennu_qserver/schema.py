@@ -8,7 +8,7 @@ from asyncpg import exceptions as pg
 from bennu.errors import BadSettings
 from bennu.ops.postgres import AWAY, SCHEMA_LOCK
 from bennu_qserver import generations, positions
-from bennu_qserver.database import Connection, refusal
+from bennu_qserver.database import Connection, refusal, savepoint
 from bennu_qserver.dispatch import CompiledProjection, DeclaredProjection
 from bennu_qserver.errors import GenerationGone, TablesDiffer
 from bennu_qserver.generations import Key
@@ -111,7 +111,7 @@ async def _check_call(connection: Connection, call: PlainCall, projection: Compi
     """Raise `BadSettings` for plain SQL that Postgres does not understand, or that reads other tables."""
     where = f"projection `{projection.name}`, statement `{call.shortened}`"
     try:
-        async with connection.transaction():  # a savepoint
+        async with savepoint(connection):
             await connection.execute(_PLAN.format(literal(f"EXPLAIN (GENERIC_PLAN, VERBOSE, FORMAT JSON) {call.sql}")))
             plan = json.loads(await connection.fetchval("SELECT current_setting('bennu.plan')"))
     except pg.PostgresError as error:

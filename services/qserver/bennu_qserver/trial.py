@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from bennu_qserver.database import Connection
+from bennu_qserver.database import Connection, savepoint
 from bennu_qserver.errors import EventFault
 from bennu_qserver.events import AggregateKey, Event, project
 from bennu_qserver.executing import execute
@@ -77,7 +77,7 @@ class Trial:
                 project(event, rows)
             writes = list(rows.writes())
             if writes:
-                async with self._connection.transaction():  # a savepoint
+                async with savepoint(self._connection):
                     for write in writes:
                         await execute(self._connection, write)
         except EventFault as fault:
