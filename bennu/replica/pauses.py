@@ -7,7 +7,9 @@ from contextlib import suppress
 from bennu.limits import (
     CALM_FOR_US,
     FEW_APPENDS,
+    GATHER_LONGER_MS,
     GATHER_MS,
+    GATHER_STEP_MS,
     GATHER_TURNS,
     IDLE_TURN_US,
     KNOWN_SLICERS,
@@ -117,7 +119,17 @@ class Pauses:
                 await self._until_few_appends()
             elif not await self._idle_turn(GATHER_TURNS):
                 await asyncio.sleep(GATHER_MS / 1000)
+                await self._until_idle()
         return True
+
+    async def _until_idle(self) -> None:
+        """Or for so long.  After two idle turns: a single one may come between two steps of a call."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_LONGER_MS / 1000):
+                while True:
+                    if await self._idle_turn(1) and await self._idle_turn(1):
+                        return
+                    await asyncio.sleep(GATHER_STEP_MS / 1000)
 
     async def _until_few_appends(self) -> None:
         """Or an idle turn, or for so long: their log may be away."""

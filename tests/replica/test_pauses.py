@@ -9,6 +9,7 @@ import pytest
 from bennu.limits import (
     CALM_FOR_US,
     FEW_APPENDS,
+    GATHER_LONGER_MS,
     GATHER_MS,
     GATHER_TURNS,
     IDLE_TURN_US,
@@ -18,6 +19,8 @@ from bennu.limits import (
 )
 from bennu.replica.pauses import Pauses
 from bennu.testing.loop import run
+
+BUSY_S = (GATHER_MS + GATHER_LONGER_MS) / 1000
 
 
 class Others:
@@ -182,9 +185,12 @@ def test_a_batch_waits_for_calls_on_their_way_only() -> None:
 
 def test_a_busy_loop_keeps_a_batch_open_for_so_long() -> None:
     """And no longer, although it is busy still."""
-    turns, waited_s = gathered(1_000, IDLE_TURN_US + 1)
-    assert turns >= GATHER_TURNS
-    assert waited_s == GATHER_MS / 1000
+    assert gathered_behind(0, one_is_done=False) == BUSY_S
+
+
+def test_a_batch_is_closed_once_a_busy_loop_has_nothing_left_to_do() -> None:
+    """Who waits for it would wait for nothing: all that were on their way are in it."""
+    assert gathered(GATHER_TURNS + 1, IDLE_TURN_US + 1) == (GATHER_TURNS + 1, GATHER_MS / 1000)
 
 
 def test_a_batch_that_has_not_few_commands_waits_where_nobody_calm_is_served_only() -> None:
@@ -230,4 +236,4 @@ def test_in_a_busy_loop_a_small_batch_waits_for_one_of_several_others_to_be_appe
 def test_several_gather_one_after_the_other() -> None:
     """Each turn of one would keep the others from an idle one; and who waits in line has gathered when it is first."""
     assert gathered_behind(FEW_APPENDS, one_is_done=False, count=3) == pytest.approx(3 * GATHER_MS / 1000)
-    assert gathered_behind(0, one_is_done=False, count=3) == GATHER_MS / 1000
+    assert gathered_behind(0, one_is_done=False, count=3) == BUSY_S
