@@ -30,7 +30,7 @@ from bennu.domain import NOTHING, App, Parallel, Saga, Scenario, Step
 from bennu.explore.values import Event, World
 from bennu.explore.world import Model
 from bennu.replica.leader import Replica
-from bennu_cserver import command_loop, deciding
+from bennu_cserver import deciding
 from bennu_cserver.numbered import why_not_undone
 from bennu_cserver.submission import Submission
 from bennu_saga import moves, state
@@ -188,7 +188,7 @@ def no_anti_hanging() -> Iterator[None]:
     honest = Model._send
     with (
         mock.patch.object(Model, "_send", lost),
-        mock.patch.object(command_loop, "is_next", in_any_order),
+        mock.patch.object(deciding, "is_next", in_any_order),
         mock.patch.object(deciding, "why_not_undone", why_not),
     ):
         yield

@@ -25,7 +25,7 @@ from bennu.replica.leader import Answer, Candidate, Replica
 from bennu.replica.state import ReplicaState
 from bennu.replica.window import ReplyWindow
 from bennu.v1.journal_pb2 import EpochStart, EventBatch
-from bennu_cserver import command_loop, deciding, local
+from bennu_cserver import deciding, local
 from bennu_cserver.command_loop import Partition
 from bennu_cserver.replies import OVERLOADED
 from bennu_cserver.routes import Routes
@@ -245,7 +245,7 @@ MUTANTS = (
     _mutant("ids are taken for new at a glance", 0, (ReplyWindow, "all_new", anything)),
     _mutant("ids are not remembered after a replay", 0, (ReplicaState, "_keep", nothing)),
     _mutant("the input position follows its effects", 5, (Replica, "seal", position_after_its_effects)),
-    _mutant("a stream's number is not checked", 1, (command_loop, "is_next", number_unchecked)),
+    _mutant("a stream's number is not checked", 1, (deciding, "is_next", number_unchecked)),
     _mutant("a compensation does not ask whether", 0, (deciding, "why_not_undone", nothing)),
     _mutant("journaled time is wall time", 0, (JournalClock, "now_us", wall_time)),
     _mutant("memory is kept on stepping down", 0, (Replica, "step_aside", members.memory_is_kept)),

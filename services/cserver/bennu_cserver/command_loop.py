@@ -11,15 +11,14 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
-from bennu.limits import DECIDE_CHUNK, GATHER_SLICES, LOG_INPUTS, REPLY_TIMEOUT_MS
+from bennu.limits import DECIDE_CHUNK, DECIDE_LATER, GATHER_SLICES, LOG_INPUTS, REPLY_TIMEOUT_MS
 from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
 from bennu.replica.pauses import Pauses
-from bennu_cserver.deciding import all_new, answered_before, decide_new, decide_one
+from bennu_cserver.deciding import decide_calls, decide_part
 from bennu_cserver.inbox import Inbox
-from bennu_cserver.numbered import is_next
 from bennu_cserver.replies import NOT_DECIDED, UNKNOWN
-from bennu_cserver.submission import Prepared, Reply, Submission
+from bennu_cserver.submission import Submission
 from bennu_cserver.waits import Waits
 
 T = TypeVar("T")
@@ -57,8 +56,9 @@ class Partition:
         watch = self._start(self.replica.watch())
         try:
             while not (self.stopping and commit is None and not self._inbox and self.replica.open.empty):
-                self.decide_some()
-                slices += 1
+                if not self._waits_for(commit):
+                    self.decide_some()
+                    slices += 1
                 ripe = not self._inbox or self.replica.open.full or slices >= GATHER_SLICES
                 if commit is None and not self.replica.open.empty and ripe:
                     opened = self.replica.open
@@ -68,7 +68,7 @@ class Partition:
                     slices, gathered = 0, alone and not self._pauses.gathering
                     commit = self._start(self.replica.commit(*self.replica.seal()))
                     self._pauses.append(commit)
-                if not self._inbox or self.replica.open.full:
+                if not self._inbox or self.replica.open.full or self._waits_for(commit):
                     await self._wake.wait()
                 else:
                     await self._pauses.pause(self.replica.topic)
@@ -81,6 +81,11 @@ class Partition:
         finally:
             for task in filter(None, (commit, watch)):
                 task.cancel()
+
+    def _waits_for(self, commit: asyncio.Task[None] | None) -> bool:
+        """Whether what is in line, which is few, is to be decided together once this batch is there."""
+        few = self._inbox.commands < DECIDE_LATER and not self._inbox.questions
+        return commit is not None and not commit.done() and few and not self.stopping
 
     def _start(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -110,29 +115,21 @@ class Partition:
         """Decide what is in line, for one turn of the event loop."""
         budget, now_s = self._pauses.slice_of(DECIDE_CHUNK), self._monotonic_s()
         while self._inbox and budget > 0 and not self.replica.open.full:
+            calls = self._inbox.calls(budget)
+            if len(calls) > 1 and (together := decide_calls(calls, self.fold, self.replica, now_s=now_s)):
+                for call in together:
+                    self._inbox.spend(1)
+                    self._decided(call)
+                budget -= len(together)
+                continue
             submission, credit = self._inbox.first()
             begin, late = submission.next, NOT_DECIDED if submission.caller.deadline_s <= now_s else None
-            self._decide(submission, submission.commands[begin : begin + min(credit, budget)], late)
+            commands = submission.commands[begin : begin + min(credit, budget)]
+            decide_part(submission, commands, fold=self.fold, replica=self.replica, late=late)
             budget -= max(1, submission.next - begin)
             self._inbox.spend(submission.next - begin)
             if submission.next == len(submission.commands):
                 self._decided(submission)
-
-    def _decide(self, submission: Submission, commands: Sequence[Prepared], late: Reply | None) -> None:
-        """Each: known already, refused, come too late, or decided into the open batch; until it is full."""
-        replica, numbered = self.replica, bool(submission.source)
-        # Those of a log are looked at one by one: they may say of themselves that they were sent before.
-        if late is None and not submission.input_topic and all_new(commands, replica):
-            submission.replies += decide_new(commands, self.fold, replica)
-            submission.next = len(submission.replies)
-            return
-        for command in commands:
-            if replica.open.full:
-                return
-            if not numbered or is_next(submission, replica):
-                known = answered_before(command, replica.state.window, numbered=numbered)
-                submission.replies.append(known or late or decide_one(command, self.fold, replica))
-            submission.next += 1
 
     def _decided(self, submission: Submission) -> None:
         if submission.input_topic:

@@ -9,9 +9,9 @@ from bennu.replica.fold import AggregateFold
 from bennu.replica.leader import Replica
 from bennu.replica.window import ReplyWindow
 from bennu.v1.stream_pb2 import DryRun
-from bennu_cserver.numbered import why_not_undone
+from bennu_cserver.numbered import is_next, why_not_undone
 from bennu_cserver.replies import ALREADY_EXISTS, FORGOTTEN, reply_of
-from bennu_cserver.submission import Prepared, Reply
+from bennu_cserver.submission import Prepared, Reply, Submission
 
 
 def answered_before(command: Prepared, window: ReplyWindow, *, numbered: bool) -> Reply | None:
@@ -61,6 +61,45 @@ def decide_new(commands: Sequence[Prepared], fold: AggregateFold, replica: Repli
     decided = fitting[: len(decisions)]
     window.add_all(batch.add_all(decided, decisions), decided, decisions)
     return [(OK, each.answer) if each.outcome < REJECTED else reply_of(each.outcome, each.answer) for each in decisions]
+
+
+def decide_calls(
+    calls: Sequence[Submission], fold: AggregateFold, replica: Replica, *, now_s: float
+) -> Sequence[Submission]:
+    """Decide callers' single commands together, until the open batch is full; which of them are decided.
+
+    None is where one has come too late, or may be known: then each has to be looked at.
+    """
+    commands = [call.commands[0] for call in calls]
+    if min(call.caller.deadline_s for call in calls) <= now_s or not all_new(commands, replica):
+        return ()
+    replies = decide_new(commands, fold, replica)
+    for call, reply in zip(calls, replies, strict=False):
+        call.replies.append(reply)
+        call.next = 1
+    return calls[: len(replies)]
+
+
+def decide_part(
+    submission: Submission, commands: Sequence[Prepared], *, fold: AggregateFold, replica: Replica, late: Reply | None
+) -> None:
+    """The next ones of a submission, each: known already, refused, come too late, or decided; until the batch is full.
+
+    `late`: what those are told that are not known, where they have come too late.
+    """
+    numbered = bool(submission.source)
+    # Those of a log are looked at one by one: they may say of themselves that they were sent before.
+    if late is None and not submission.input_topic and all_new(commands, replica):
+        submission.replies += decide_new(commands, fold, replica)
+        submission.next = len(submission.replies)
+        return
+    for command in commands:
+        if replica.open.full:
+            return
+        if not numbered or is_next(submission, replica):
+            known = answered_before(command, replica.state.window, numbered=numbered)
+            submission.replies.append(known or late or decide_one(command, fold, replica))
+        submission.next += 1
 
 
 def try_out(command: Prepared, fold: AggregateFold, window: ReplyWindow, *, recorded_at_us: int) -> Tried:

@@ -12,7 +12,8 @@ A client is a connection.  The command log, whose records wait in the log while 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from bennu.limits import INBOX_BYTES, INBOX_COMMANDS, TURN_COMMANDS
 from bennu_cserver.drain import Drain
@@ -41,6 +42,8 @@ class Inbox:
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
         self.commands = 0
         self.bytes = 0
+        self.questions = 0
+        """Those to be decided that have no command."""
         self._lines: dict[str, Line] = {}
         self._turns: deque[Line] = deque()
         """Clients with something to decide; it is the first one's turn."""
@@ -64,6 +67,7 @@ class Inbox:
             line.credit = TURN_COMMANDS
             self._turns.append(line)
         line.submissions.append(submission)
+        self.questions += not submission.commands
         line.waiting += 1
         line.commands += len(submission.commands)
         line.bytes += submission.bytes
@@ -83,6 +87,17 @@ class Inbox:
             submission.caller.path.begun()
         return submission, line.credit if len(self._turns) > 1 else len(submission.commands)
 
+    def calls(self, most: int) -> Sequence[Submission]:
+        """What comes next of the client whose turn it is, as long as each is one command of a caller."""
+        line, found = self._turns[0], list[Submission]()
+        for call in islice(line.submissions, min(most, line.credit) if len(self._turns) > 1 else most):
+            if len(call.commands) != 1 or call.input_topic:
+                break
+            if call.caller.path is not None:
+                call.caller.path.begun()
+            found.append(call)
+        return found
+
     def spend(self, commands: int) -> None:
         """So many of the first one's commands are decided; what has none counts as one."""
         line = self._turns[0]
@@ -90,6 +105,7 @@ class Inbox:
         submission = line.submissions[0]
         if submission.next == len(submission.commands):
             line.submissions.popleft()
+            self.questions -= not submission.commands
             if submission.caller.path is not None:
                 submission.caller.path.decided()
         if not line.submissions:
@@ -116,6 +132,7 @@ class Inbox:
     def clear(self) -> None:
         """Nothing is to be decided any more; what waits for an answer goes on waiting."""
         self._turns.clear()
+        self.questions = 0
         for line in self._lines.values():
             line.submissions.clear()
 
