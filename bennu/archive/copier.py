@@ -132,7 +132,9 @@ class Copier:
                     "lost its end, or the archive is another log's"
                 )
             await asyncio.sleep(SYNC_PAUSE_MS / 1000)
+            asked_s = time.monotonic()
             _, end = await self.bounds()
+            lost_s += time.monotonic() - asked_s  # one that is away says nothing
 
     def _lost(self, first: int) -> OffsetGone:
         return OffsetGone(

@@ -6,7 +6,8 @@ Libraries that use the standard library's logging come out the same way, through
 import logging
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
@@ -28,7 +29,7 @@ def configure(level: str, *, secrets: Iterable[str] = (), stream: TextIO | None 
     structlog.configure(
         processors=[*first, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Lossy(stream))),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
@@ -37,6 +38,21 @@ def configure(level: str, *, secrets: Iterable[str] = (), stream: TextIO | None 
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=first, processors=[remove_meta, *last]),
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+
+
+class _Lossy:
+    """A stream whose reader may be gone: then its lines are lost, and the work that wanted to say them goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _renderer(stream: TextIO) -> Processor:

@@ -72,31 +72,38 @@ def run_service(
 ) -> int:
     """Run `main` until it returns, fails, or a signal asks it to stop; the exit code.  Raises nothing."""
     logging.configure("info")
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    runner, code = asyncio.Runner(loop_factory=uvloop.new_event_loop), EXIT_CRASHED
     try:
         settings = load(kind, sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
         logging.configure(settings.log_level, secrets=settings.secret_values())
         code = runner.run(_supervise(settings, main))
     except Exception as error:  # the supervisor's: whatever ends the process is said, once
         code = _report(error)
-    with _at_most(HARD_STOP_S, code):
-        runner.close()
+    finally:
+        with _at_most(HARD_STOP_S, code):
+            runner.close()
     return code
 
 
 @contextmanager
 def _at_most(seconds: float, code: int) -> Iterator[None]:
     """End the process with this code should the block take longer, as tasks and threads that were left behind may."""
-    last = threading.Timer(seconds, _left_behind, (code,))
-    last.daemon = True
-    last.start()
+    last = _after(seconds, _left_behind, code)
     try:
         yield
     finally:
         last.cancel()
 
 
+def _after(seconds: float, end: Callable[[int], object], code: int) -> threading.Timer:
+    timer = threading.Timer(seconds, end, (code,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
 def _left_behind(code: int) -> None:
+    _after(HARD_STOP_S, os._exit, code)  # nobody may read what is said now
     logger.error("stopped", error="HardStop", reason="something is still under way, and does not end")
     leave(code)
 
@@ -136,8 +143,8 @@ def _on_signals(stop: asyncio.Event, work: "asyncio.Task[None]") -> None:
         if stop.is_set():
             _cut_off(work)
             return
-        logger.info("stopping")
         stop.set()
+        logger.info("stopping")
         timer = loop.call_later(GRACEFUL_STOP_S, _cut_off, work)
         work.add_done_callback(lambda _: timer.cancel())
 
@@ -148,9 +155,7 @@ def _on_signals(stop: asyncio.Event, work: "asyncio.Task[None]") -> None:
 def _cut_off(work: "asyncio.Task[None]") -> None:
     """Cancel; and should even that hang, for a thread or a deaf task, end the process under it."""
     work.cancel()
-    last = threading.Timer(HARD_STOP_S, os._exit, (EXIT_CRASHED,))
-    last.daemon = True
-    last.start()
+    _after(HARD_STOP_S, os._exit, EXIT_CRASHED)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

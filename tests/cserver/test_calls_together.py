@@ -89,7 +89,7 @@ def test_few_wait_for_the_batch_before_and_many_do_not() -> None:
 
 
 def test_who_asks_does_not_wait_behind_them() -> None:
-    """A question is answered with the batch that was on its way when it came."""
+    """What is in line before a question is decided at once, and not once the batch before is there."""
 
     async def body() -> None:
         led = Led()

@@ -1,6 +1,7 @@
 """The supervisor: exit codes, what is said at an end, and which addresses may be listened on."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,15 @@ def test_a_thread_of_its_own_is_not_waited_for_at_the_end() -> None:
     """Such as one that stands in a disk."""
     command = [sys.executable, "-m", "tests.ops.left_behind", "own-thread"]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == EXIT_OK
+
+
+def test_who_has_no_reader_ends_all_the_same() -> None:
+    """With its own code, though what it says is lost."""
+    reader, stderr = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "tests.ops.left_behind", "failed"]
+    try:
+        ended = subprocess.run(command, cwd=ROOT, stderr=stderr, timeout=60, check=False)
+    finally:
+        os.close(stderr)
+    assert ended.returncode == EXIT_FINAL

@@ -113,15 +113,16 @@ class Partition:
 
     def decide_some(self) -> None:
         """Decide what is in line, for one turn of the event loop."""
-        budget, now_s = self._pauses.slice_of(DECIDE_CHUNK), self._monotonic_s()
+        budget, now_s, alone = self._pauses.slice_of(DECIDE_CHUNK), self._monotonic_s(), 0
         while self._inbox and budget > 0 and not self.replica.open.full:
-            calls = self._inbox.calls(budget)
+            calls = () if alone else self._inbox.calls(budget)
             if len(calls) > 1 and (together := decide_calls(calls, self.fold, self.replica, now_s=now_s)):
                 for call in together:
                     self._inbox.spend(1)
                     self._decided(call)
                 budget -= len(together)
                 continue
+            alone = max(alone, len(calls), 1) - 1  # as many as could not be decided together
             submission, credit = self._inbox.first()
             begin, late = submission.next, NOT_DECIDED if submission.caller.deadline_s <= now_s else None
             commands = submission.commands[begin : begin + min(credit, budget)]

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from bennu.errors import BadSettings
 from bennu.ops.metrics import Metrics
 from bennu.ops.patience import Patience
-from bennu.ops.postgres import AWAY, MISTAKEN, Connection, Opening, Servers, cancellation_first
+from bennu.ops.postgres import AWAY, MISTAKEN, Connection, Opening, Servers
 from bennu.ops.readiness import Readiness
 from bennu_qserver.errors import ProjectionFailed
 from bennu_qserver.limits import (
@@ -107,9 +107,8 @@ class Database:
 
     async def once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What `work` returns, in a transaction of its own, tried once.  Raises what asyncpg raises."""
-        with cancellation_first():
-            async with self._sessions.lend() as connection:
-                return await _in_transaction(connection, work)
+        async with self._sessions.lend() as connection:
+            return await _in_transaction(connection, work)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` returns; it is called again, for ever, while Postgres is away.

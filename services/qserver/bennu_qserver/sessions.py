@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from asyncpg import exceptions as pg
 
-from bennu.ops.postgres import LEFT, Connection, NoServer
+from bennu.ops.postgres import LEFT, Connection, NoServer, cancellation_first
 
 
 class Sessions:
@@ -42,7 +42,8 @@ class Sessions:
             connection = self._take() or await self._connect()
             self._lent.add(connection)
             try:
-                yield connection
+                with cancellation_first():
+                    yield connection
             except asyncio.CancelledError:
                 connection.terminate()  # an answer to nobody may be on its way
                 raise
