@@ -80,30 +80,30 @@ def run_service(
     except Exception as error:  # the supervisor's: whatever ends the process is said, once
         code = _report(error)
     finally:
-        with _at_most(HARD_STOP_S, code):
+        with _ending(code):
             runner.close()
     return code
 
 
 @contextmanager
-def _at_most(seconds: float, code: int) -> Iterator[None]:
-    """End the process with this code should the block take longer, as tasks and threads that were left behind may."""
-    last = _after(seconds, _left_behind, code)
+def _ending(code: int) -> Iterator[None]:
+    """End the process with this code should the block take too long, as tasks and threads that were left behind may."""
+    last = _after_hard_stop(_left_behind, code)
     try:
         yield
     finally:
         last.cancel()
 
 
-def _after(seconds: float, end: Callable[[int], object], code: int) -> threading.Timer:
-    timer = threading.Timer(seconds, end, (code,))
+def _after_hard_stop(end: Callable[[int], object], code: int) -> threading.Timer:
+    timer = threading.Timer(HARD_STOP_S, end, (code,))
     timer.daemon = True
     timer.start()
     return timer
 
 
 def _left_behind(code: int) -> None:
-    _after(HARD_STOP_S, os._exit, code)  # nobody may read what is said now
+    _after_hard_stop(os._exit, code)  # nobody may read what is said now
     logger.error("stopped", error="HardStop", reason="something is still under way, and does not end")
     leave(code)
 
@@ -155,7 +155,7 @@ def _on_signals(stop: asyncio.Event, work: "asyncio.Task[None]") -> None:
 def _cut_off(work: "asyncio.Task[None]") -> None:
     """Cancel; and should even that hang, for a thread or a deaf task, end the process under it."""
     work.cancel()
-    _after(HARD_STOP_S, os._exit, EXIT_CRASHED)
+    _after_hard_stop(os._exit, EXIT_CRASHED)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
 
 from bennu.errors import BadSettings, Unavailable
@@ -13,7 +12,7 @@ from bennu.snapshots import format as snapshot_format
 from bennu.snapshots.format import Draft, decode_header
 from bennu.snapshots.limits import COMMAND_TIMEOUT_S
 from bennu.snapshots.store import SnapshotStore
-from tests.qserver.serving import frozen
+from tests.qserver.serving import connected, frozen
 from tests.snapshots.replicas import TOPIC, Bank, new_state, stored
 
 pytestmark = pytest.mark.real
@@ -49,20 +48,13 @@ class Place:
 
     async def backends(self) -> list[int]:
         """Processes of Postgres that serve the store now."""
-        connection = await asyncpg.connect(self.database)
-        try:
-            rows = await connection.fetch(_BACKENDS)
-            return [row["pid"] for row in rows]
-        finally:
-            await connection.close()
+        async with connected(self.database) as connection:
+            return [row["pid"] for row in await connection.fetch(_BACKENDS)]
 
     async def rows(self) -> int:
         """Chunks of all snapshots."""
-        connection = await asyncpg.connect(self.database)
-        try:
+        async with connected(self.database) as connection:
             return int(await connection.fetchval("SELECT count(*) FROM bennu.snapshot_chunks"))
-        finally:
-            await connection.close()
 
 
 @pytest.fixture
@@ -169,11 +161,8 @@ def test_forgetting_that_is_given_up_leaves_all(place: Place) -> None:
 
 async def until_unlocked(place: Place) -> None:
     """Postgres has noticed that the other one is gone."""
-    connection = await asyncpg.connect(place.database)
-    try:
+    async with connected(place.database) as connection:
         await connection.fetch("SELECT id FROM bennu.snapshots FOR UPDATE")
-    finally:
-        await connection.close()
 
 
 def test_who_is_cancelled_while_postgres_is_silent_ends(place: Place) -> None:
